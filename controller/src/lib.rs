@@ -1,0 +1,1 @@
+//! Finds due meetings, claims bot instances, launches and reaps their jobs.

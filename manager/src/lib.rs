@@ -1,0 +1,1 @@
+//! Steers one recording: run lease, join, spool, finalize, upload, verify, report.

@@ -1,0 +1,2 @@
+//! Wires the library to the command line.
+fn main() {}

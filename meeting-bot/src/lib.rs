@@ -1,0 +1,1 @@
+//! Joins one call in a real browser and records it to segments.

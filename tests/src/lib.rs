@@ -1,0 +1,1 @@
+//! Black-box suites: real binaries, real browser, real ffmpeg, real emulator.
