@@ -1,1 +1,21 @@
-//! The pure domain of the meeting recorder: documents, lifecycle, leases, names and the contracts between processes. No I/O.
+//! The pure domain of the meeting recorder. No I/O, no clock, no randomness: time and identity enter as arguments.
+//!
+//! What lives here is what more than one process must agree on: the documents and their lifecycle, lease
+//! arithmetic, the meeting address, object and job names, the contract between controller, manager and
+//! meeting-bot, and the invariants as predicates that tests and production checks share.
+
+pub mod configuration;
+pub mod document;
+pub mod exit_code;
+pub mod ids;
+pub mod invariants;
+pub mod lease;
+pub mod lifecycle;
+pub mod manifest;
+pub mod meeting_url;
+pub mod object_prefix;
+pub mod outcome;
+pub mod process;
+pub mod schedule;
+pub mod segment;
+pub mod session;
