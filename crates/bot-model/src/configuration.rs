@@ -156,8 +156,9 @@ impl Naming {
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
-        let mut problem =
-            |variable: &str, got: String, wants: &str| problems.push(Problem { variable: variable.into(), got, wants: wants.into() });
+        let mut problem = |variable: &str, got: String, wants: &str| {
+            problems.push(Problem { variable: variable.into(), got, wants: wants.into() })
+        };
         let segments: Vec<&str> = self.meetings_collection.split('/').collect();
         match self.query_mode {
             QueryMode::Collection if segments.len() % 2 == 0 || segments.contains(&"") => problem(
@@ -181,7 +182,11 @@ impl Naming {
             }
         }
         if self.meeting_status_values.iter().any(|value| self.meeting_cancel_values.contains(value)) {
-            problem("MEETING_CANCEL_VALUES", self.meeting_cancel_values.join(","), "values that are not in MEETING_STATUS_VALUES");
+            problem(
+                "MEETING_CANCEL_VALUES",
+                self.meeting_cancel_values.join(","),
+                "values that are not in MEETING_STATUS_VALUES",
+            );
         }
         let distinct: std::collections::BTreeSet<&String> = self.instance_status_values.iter().collect();
         if distinct.len() < 4 {

@@ -1,1 +1,58 @@
-//! In progress.
+//! Names of the environment variables that one of our processes sets for another. Values are derived ids and validated
+//! settings only: nothing of a document, and never the meeting's address, goes through an environment.
+
+/// Id of the `bot_instances` document; set for the manager.
+pub const BOT_INSTANCE_ID: &str = "BOT_INSTANCE_ID";
+/// The attempt, from 1; set for the manager.
+pub const ATTEMPT: &str = "ATTEMPT";
+/// Identifies the pod or the local run, `[a-z0-9]{1,32}` ([`crate::segment::is_run_label`]); set for the manager.
+pub const RUN_ID: &str = "RUN_ID";
+/// Where the store is: `sqlite:{path}` or `firestore:{project}[/{database}]`.
+pub const STORE_URL: &str = "STORE_URL";
+/// Where the files go: `gs://{bucket}`, `s3://{bucket}` or `file:///{folder}`.
+pub const RECORDINGS_URL: &str = "RECORDINGS_URL";
+/// Where the manager finds its meeting-bot, such as `http://127.0.0.1:3000`.
+pub const MEETING_BOT_API_URL: &str = "MEETING_BOT_API_URL";
+/// Folder of the run, shared by manager and meeting-bot; removed after the terminal commit.
+pub const SCRATCH_DIR: &str = "SCRATCH_DIR";
+/// Origin of practice rooms, for the meeting-bot alone; without it a `practice:` address is refused.
+pub const PRACTICE_ROOM_ORIGIN: &str = "PRACTICE_ROOM_ORIGIN";
+/// TTL of the run lease in seconds; renewals and self-fencing keep the default's proportions.
+pub const RUN_LEASE_TTL_SECONDS: &str = "RUN_LEASE_TTL_SECONDS";
+/// Seconds that an unleased manager stays in the call; unset means without limit.
+pub const MAX_UNLEASED_SECONDS: &str = "MAX_UNLEASED_SECONDS";
+/// Minutes from admission to leaving.
+pub const MAX_RECORDING_DURATION_MINUTES: &str = "MAX_RECORDING_DURATION_MINUTES";
+/// Minutes of silence after which the bot leaves.
+pub const MEETING_INACTIVITY_MINUTES: &str = "MEETING_INACTIVITY_MINUTES";
+/// Minutes from admission until silence counts.
+pub const INACTIVITY_DETECTION_START_DELAY_MINUTES: &str = "INACTIVITY_DETECTION_START_DELAY_MINUTES";
+/// Minutes in the waiting room after which the bot gives up.
+pub const LOBBY_TIMEOUT_MINUTES: &str = "LOBBY_TIMEOUT_MINUTES";
+/// Seconds alone, after somebody had been there, until the bot leaves.
+pub const EVERYONE_LEFT_SECONDS: &str = "EVERYONE_LEFT_SECONDS";
+/// Seconds alone from the start until the bot leaves.
+pub const NO_ONE_JOINED_SECONDS: &str = "NO_ONE_JOINED_SECONDS";
+/// Name shown where the document names none.
+pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
+/// Hours that raw segments are kept after `done`.
+pub const RAW_RETENTION_HOURS: &str = "RAW_RETENTION_HOURS";
+/// `json` or `text`.
+pub const LOG_FORMAT: &str = "LOG_FORMAT";
+
+/// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
+/// ([`crate::configuration::NAMING_VARIABLES`]).
+pub const HANDED_ON: [&str; 12] = [
+    STORE_URL,
+    RECORDINGS_URL,
+    RUN_LEASE_TTL_SECONDS,
+    MAX_UNLEASED_SECONDS,
+    MAX_RECORDING_DURATION_MINUTES,
+    MEETING_INACTIVITY_MINUTES,
+    INACTIVITY_DETECTION_START_DELAY_MINUTES,
+    LOBBY_TIMEOUT_MINUTES,
+    EVERYONE_LEFT_SECONDS,
+    NO_ONE_JOINED_SECONDS,
+    DEFAULT_BOT_NAME,
+    RAW_RETENTION_HOURS,
+];

@@ -241,7 +241,9 @@ impl BotInstance {
 
     /// The phase of a document, readable even where the rest is not.
     pub fn stored_phase(fields: &Fields, naming: &Naming) -> Result<Phase, DocumentError> {
-        if let Some(found) = fields.get("schema_version").and_then(Value::as_u64).filter(|found| *found > u64::from(SCHEMA_VERSION)) {
+        if let Some(found) =
+            fields.get("schema_version").and_then(Value::as_u64).filter(|found| *found > u64::from(SCHEMA_VERSION))
+        {
             return Err(DocumentError::NewerSchema { found });
         }
         let unknown = |field: &str| DocumentError::UnknownStatus { field: field.to_owned() };
@@ -355,8 +357,10 @@ mod tests {
             _ => None,
         })
         .unwrap();
-        let mut instance =
-            BotInstance::queued(InstanceId::parse("b1").unwrap(), MeetingUrl::parse("https://zoom.us/j/123456789?pwd=x").unwrap());
+        let mut instance = BotInstance::queued(
+            InstanceId::parse("b1").unwrap(),
+            MeetingUrl::parse("https://zoom.us/j/123456789?pwd=x").unwrap(),
+        );
         instance.phase = Phase::Recording;
         instance.facts.claim.claimed_by = Some("c-1".into());
         instance.facts.run = Some(Run {
@@ -389,7 +393,9 @@ mod tests {
     fn decode_errors_quote_no_values() {
         let error = decode(json!({"meeting_url": {"secret": "CANARY"}, "status": "queued"})).unwrap_err();
         assert!(!error.to_string().contains("CANARY"), "{error}");
-        let error = decode(json!({"meeting_url": "https://meet.google.com/abc-defg-hij", "status": "queued", "attempt": "CANARY"})).unwrap_err();
+        let error =
+            decode(json!({"meeting_url": "https://meet.google.com/abc-defg-hij", "status": "queued", "attempt": "CANARY"}))
+                .unwrap_err();
         assert!(!error.to_string().contains("CANARY"), "{error}");
     }
 }

@@ -71,8 +71,7 @@ impl Meeting {
         let start_time = note(&mut reasons, instant(fields, "start_time")).flatten();
         let end_time = note(&mut reasons, instant(fields, "end_time")).flatten();
         let bot_name = note(&mut reasons, text(fields, &["bot_name"])).flatten().map(display_name);
-        let organization_keys =
-            ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
+        let organization_keys = ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
         let organization = note(&mut reasons, text(fields, &organization_keys)).flatten().unwrap_or_default().to_owned();
         let user = note(&mut reasons, text(fields, &["creator_user_id", "user_id", "userId"])).flatten();
         let priority = note(&mut reasons, integer(fields, "priority")).flatten().unwrap_or_default();
@@ -113,7 +112,8 @@ fn note<T>(reasons: &mut Vec<String>, result: Result<T, DocumentError>) -> Optio
 
 /// At most 64 printable characters, no bidirectional controls: it is typed into a web page.
 fn display_name(text: &str) -> String {
-    let shown = |c: &char| !c.is_control() && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}');
+    let shown =
+        |c: &char| !c.is_control() && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}');
     text.chars().filter(shown).take(64).collect::<String>().trim().to_owned()
 }
 
@@ -149,12 +149,19 @@ mod tests {
 
     #[test]
     fn names_lose_what_cannot_be_shown() {
-        let meeting = decode(json!({"meeting_url": "https://meet.google.com/abc-defg-hij", "bot_name": " Note\u{202e}\u{0}taker \u{7}"}));
+        let meeting =
+            decode(json!({"meeting_url": "https://meet.google.com/abc-defg-hij", "bot_name": " Note\u{202e}\u{0}taker \u{7}"}));
         assert_eq!(meeting.unwrap().bot_name.as_deref(), Some("Notetaker"));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<f64>().prop_map(Value::from), any::<String>().prop_map(Value::from)]
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ]
     }
 
     proptest! {
