@@ -10,7 +10,9 @@ mod meeting;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-pub use instance::{Artifact, BotInstance, Claim, FrozenList, FrozenPart, LinkedMeeting, RecordingProgress, Run, TimelineEvent};
+pub use instance::{
+    Artifact, BotInstance, Claim, Facts, FrozenList, FrozenPart, LinkedMeeting, RecordingProgress, Run, TimelineEvent,
+};
 pub use meeting::{Meeting, MeetingProblem};
 
 /// The fields of a document.

@@ -188,7 +188,8 @@ pub fn next(phase: Phase, step: Step) -> Result<Phase, IllegalStep> {
         (Claimed, Step::Join) => Ok(Joining),
         (Joining | WaitingRoom, Step::EnterWaitingRoom) => Ok(WaitingRoom),
         (Joining | WaitingRoom | Recording, Step::Record) => Ok(Recording),
-        (Launched | Joining | WaitingRoom | Recording | Finalizing, Step::Finalize) => Ok(Finalizing),
+        // A finalize run goes there straight from its claim: it joins no call.
+        (Claimed | Launched | Joining | WaitingRoom | Recording | Finalizing, Step::Finalize) => Ok(Finalizing),
         (Finalizing, Step::Complete) => Ok(Done),
         (_, Step::Fail) => Ok(Failed),
         // Once something is recorded, a cancelled meeting is still finalized: nothing recorded is thrown away.

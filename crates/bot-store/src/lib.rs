@@ -1,1 +1,16 @@
-//! The Store port with its Firestore and SQLite adapters, and the conformance suite that both pass.
+//! The Store: what controller and manager share, behind one narrow port.
+//!
+//! An adapter reads documents with their versions and commits a few writes atomically, each on its own condition; that
+//! is all it does ([`Store`]). The protocol (enqueue, claim, launch, run lease, slot, settle) is written once above it,
+//! in [`protocol`], so that two adapters cannot drift apart. `conformance` holds what both must pass.
+
+pub mod connect;
+pub mod firestore;
+mod port;
+pub mod protocol;
+pub mod sqlite;
+
+pub use port::{
+    Commit, DocumentKey, Hint, HintStream, InstanceQuery, MeetingQuery, Page, Precondition, Record, Store, StoreError,
+    StoreErrorKind, Version, Write, WriteMode,
+};

@@ -1,0 +1,157 @@
+//! Claims: a controller's right to launch, and only before the launch. One compare-and-set on the document's own version.
+
+use std::time::Duration;
+
+use bot_model::document::Claim;
+use bot_model::ids::JobName;
+use bot_model::lifecycle::{Phase, Step, next};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Advanced, InstanceRecord, Note, advance, event_write};
+use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write};
+
+/// Who claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimer {
+    /// `CONTROLLER_ID`.
+    pub controller_id: String,
+    /// `CLAIM_TTL_SECONDS`.
+    pub ttl: Duration,
+}
+
+/// Proof that this process holds the claim on an instance. Only this module makes one; a launch demands it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    record: InstanceRecord,
+}
+
+impl Claimed {
+    /// The instance, as claimed.
+    pub fn record(&self) -> &InstanceRecord {
+        &self.record
+    }
+}
+
+/// Whether an instance may be claimed now. `is_stale` says that its present claim has run out by the observer's
+/// own clock, which alone can decide it.
+pub fn is_claimable(record: &InstanceRecord, is_stale: bool) -> bool {
+    match record.instance.phase {
+        Phase::Queued => record.instance.facts.cancel_requested_at.is_none(),
+        Phase::Claimed => is_stale,
+        _ => false,
+    }
+}
+
+/// Claims each record or not, in few round trips; the answers in their order, `None` for a lost race.
+pub async fn claim_all(
+    store: &dyn Store,
+    records: Vec<InstanceRecord>,
+    claimer: &Claimer,
+    now: DateTime<Utc>,
+) -> Vec<Result<Option<Claimed>, StoreError>> {
+    let claims: Vec<(InstanceRecord, Vec<Write>)> =
+        records.iter().filter_map(|record| claim_writes(store, record, claimer, now)).collect();
+    let commits = store.commit_each(claims.iter().map(|(_, writes)| writes.clone()).collect()).await;
+    let mut answers = Vec::with_capacity(claims.len());
+    for ((claimed, _), commit) in claims.into_iter().zip(commits) {
+        answers.push(match commit {
+            Ok(Commit::Applied(versions)) => {
+                Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
+            }
+            Ok(Commit::Conflict) => Ok(None),
+            Err(error) if error.kind == StoreErrorKind::Unknown => recognise(store, &claimed).await,
+            Err(error) => Err(error),
+        });
+    }
+    answers
+}
+
+/// The claimed instance and the write that makes it so. A takeover keeps the attempt: nothing was launched under it.
+fn claim_writes(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    claimer: &Claimer,
+    now: DateTime<Utc>,
+) -> Option<(InstanceRecord, Vec<Write>)> {
+    let mut claimed = record.clone();
+    claimed.instance.phase = next(record.instance.phase, Step::Claim).ok()?;
+    let facts = &mut claimed.instance.facts;
+    facts.attempt = facts.attempt.max(1);
+    facts.claim = new_claim(claimer, now);
+    let write = Write::update(
+        DocumentKey::Instance(claimed.instance.id.clone()),
+        record.version.clone(),
+        claimed.instance.encode(store.naming()),
+    );
+    Some((claimed, vec![write]))
+}
+
+fn new_claim(claimer: &Claimer, now: DateTime<Utc>) -> Claim {
+    Claim {
+        claimed_by: Some(claimer.controller_id.clone()),
+        claimed_at: Some(now),
+        claim_expires_at: chrono::Duration::from_std(claimer.ttl).ok().map(|ttl| now + ttl),
+        claim_id: Some(Uuid::new_v4().to_string()),
+    }
+}
+
+/// After a lost answer: it is ours if the document carries our claim id.
+async fn recognise(store: &dyn Store, claimed: &InstanceRecord) -> Result<Option<Claimed>, StoreError> {
+    let found = InstanceRecord::read(store, &claimed.instance.id).await?;
+    let ours = |record: &InstanceRecord| record.instance.facts.claim.claim_id == claimed.instance.facts.claim.claim_id;
+    Ok(found.filter(|record| ours(record) && record.instance.phase == Phase::Claimed).map(|record| Claimed { record }))
+}
+
+/// Writes that the Job exists. `Conflict` may mean that the manager was faster: then its own state stands.
+pub async fn launched(store: &dyn Store, claimed: &Claimed, job: &JobName, now: DateTime<Utc>) -> Result<Advanced, StoreError> {
+    let note = Note::new("controller", "launched");
+    advance(store, &claimed.record, Step::Launch, note, now, |facts| facts.job_name = Some(job.clone())).await
+}
+
+/// Writes that a Job found running belongs to this instance (controller restarted between launch and `launched`).
+pub async fn adopted(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    job: &JobName,
+    now: DateTime<Utc>,
+) -> Result<Advanced, StoreError> {
+    advance(store, record, Step::Launch, Note::new("controller", "adopted"), now, |facts| facts.job_name = Some(job.clone()))
+        .await
+}
+
+/// Gives a claim back unlaunched.
+pub async fn release(store: &dyn Store, claimed: &Claimed, reason: &str, now: DateTime<Utc>) -> Result<Advanced, StoreError> {
+    let note = Note::new("controller", "released").detail(reason);
+    advance(store, &claimed.record, Step::Release, note, now, |facts| facts.claim = Claim::default()).await
+}
+
+/// Decides on a new attempt, on the caller's evidence that the old run has ended. Raises the attempt, so that the old
+/// run is fenced from here on, and answers with the claim on the new one.
+pub async fn relaunch(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    claimer: &Claimer,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Claimed>, StoreError> {
+    let Ok(phase) = next(record.instance.phase, Step::Relaunch) else { return Ok(None) };
+    let mut instance = record.instance.clone();
+    instance.phase = phase;
+    instance.facts.attempt += 1;
+    instance.facts.claim = new_claim(claimer, now);
+    instance.facts.run = None;
+    let note = Note::new("controller", "relaunched").detail(reason);
+    let event = event_write(&instance.id, phase, instance.facts.attempt, note, now);
+    let write =
+        Write::update(DocumentKey::Instance(instance.id.clone()), record.version.clone(), instance.encode(store.naming()));
+    let claimed = InstanceRecord { instance, version: record.version.clone() };
+    match store.commit(vec![write, event]).await {
+        Ok(Commit::Applied(versions)) => {
+            Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
+        }
+        Ok(Commit::Conflict) => Ok(None),
+        Err(error) if error.kind == StoreErrorKind::Unknown => recognise(store, &claimed).await,
+        Err(error) => Err(error),
+    }
+}

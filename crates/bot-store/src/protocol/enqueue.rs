@@ -1,0 +1,185 @@
+//! From a meeting document to its bot instance: create, link a twin, arm again, or refuse with a reason.
+
+use bot_model::document::{BotInstance, Fields, LinkedMeeting, Meeting, MeetingProblem};
+use bot_model::ids::{CallKey, InstanceId};
+use bot_model::lifecycle::Phase;
+use bot_model::outcome::{Outcome, OutcomeKind};
+use bot_model::schedule::{Due, StartWindow};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::settle::{bot_status, meeting_result};
+use super::{InstanceRecord, Known, Note, commit_known, event_write, unreadable};
+use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
+
+/// Armed again this often at most; past it something writes the document in a loop.
+const MAX_GENERATIONS: u32 = 100;
+
+/// What became of a meeting document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Enqueued {
+    /// Not due yet.
+    Early,
+    /// Served already.
+    AlreadyLinked(InstanceId),
+    /// A new instance, queued.
+    Created(InstanceId),
+    /// Linked to an instance that another document made for the same occurrence.
+    Twin(InstanceId),
+    /// Its link had been cleared after its instance ended: the next generation, queued.
+    Rearmed(InstanceId),
+    /// Its time has passed; the document says so.
+    Missed,
+    /// Unusable; the document says why.
+    Rejected(MeetingProblem),
+    /// Cancelled, deleted or changed meanwhile: look again.
+    Lost,
+}
+
+/// Decides on a meeting as it was read, and commits. Only `record`'s own version is linked: an edit in between is `Lost`.
+pub async fn enqueue(
+    store: &dyn Store,
+    record: &Record,
+    window: &StartWindow,
+    now: DateTime<Utc>,
+) -> Result<Enqueued, StoreError> {
+    let naming = store.naming();
+    let DocumentKey::Meeting(path) = &record.key else { return Ok(Enqueued::Lost) };
+    if let Some(id) = Meeting::link(&record.fields, naming) {
+        return Ok(Enqueued::AlreadyLinked(id));
+    }
+    let meeting = match Meeting::decode(path, &record.fields, naming) {
+        Ok(meeting) => meeting,
+        Err(problem) => {
+            let outcome = Outcome::with_detail(OutcomeKind::InvalidDocument, &problem);
+            note_on_meeting(store, record, &outcome).await?;
+            return Ok(Enqueued::Rejected(problem));
+        }
+    };
+    if !naming.meeting_status_values.contains(&meeting.status) {
+        return Ok(Enqueued::Lost);
+    }
+    match window.due(meeting.start_time, meeting.end_time, now) {
+        Due::Early => Ok(Enqueued::Early),
+        Due::Now => link_or_create(store, record, &meeting, now).await,
+        Due::Missed => {
+            note_on_meeting(store, record, &Outcome::new(OutcomeKind::Missed)).await?;
+            Ok(Enqueued::Missed)
+        }
+    }
+}
+
+/// Writes an outcome on a meeting that gets no instance, once: an unchanged outcome is not written again.
+async fn note_on_meeting(store: &dyn Store, record: &Record, outcome: &Outcome) -> Result<(), StoreError> {
+    let fields = meeting_result(bot_status(Phase::Failed, Some(outcome)), Some(outcome), &[]);
+    if fields.iter().all(|(key, value)| value.is_null() || record.fields.get(key) == Some(value)) {
+        return Ok(());
+    }
+    // A conflict means that the document changed: the next look decides anew.
+    store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await.map(|_: Commit| ())
+}
+
+async fn link_or_create(
+    store: &dyn Store,
+    record: &Record,
+    meeting: &Meeting,
+    now: DateTime<Utc>,
+) -> Result<Enqueued, StoreError> {
+    let first = InstanceId::derive(&meeting.organization, &meeting.url, meeting.start_time, &meeting.path);
+    for generation in 1..=MAX_GENERATIONS {
+        let id = first.generation(generation);
+        let Some(existing) = store.read(&DocumentKey::Instance(id.clone())).await? else {
+            return create(store, record, meeting, id, generation, now).await;
+        };
+        let existing = InstanceRecord::from_record(&existing, store.naming()).map_err(|error| unreadable(&error))?;
+        // Ended, and this document knew it: its link was cleared to ask for another bot.
+        let used_up = existing.instance.phase.is_terminal() && existing.instance.is_linked(&meeting.path);
+        if !used_up {
+            return link(store, record, meeting, existing, now).await;
+        }
+    }
+    Ok(Enqueued::Lost)
+}
+
+async fn create(
+    store: &dyn Store,
+    record: &Record,
+    meeting: &Meeting,
+    id: InstanceId,
+    generation: u32,
+    now: DateTime<Utc>,
+) -> Result<Enqueued, StoreError> {
+    let instance = instance_for(meeting, id.clone(), now);
+    let event = event_write(&id, Phase::Queued, 0, Note::new("controller", "queued"), now);
+    let witness = event.key.clone();
+    let writes = vec![
+        Write::create(DocumentKey::Instance(id.clone()), instance.encode(store.naming())),
+        event,
+        Write::update(record.key.clone(), record.version.clone(), link_fields(store, &instance, now)),
+    ];
+    match commit_known(store, writes, &witness).await? {
+        Known::Applied(_) if generation > 1 => Ok(Enqueued::Rearmed(id)),
+        Known::Applied(_) => Ok(Enqueued::Created(id)),
+        Known::Conflict => Ok(Enqueued::Lost),
+    }
+}
+
+/// The instance of a meeting, as it is first written.
+fn instance_for(meeting: &Meeting, id: InstanceId, now: DateTime<Utc>) -> BotInstance {
+    let mut instance = BotInstance::queued(id, meeting.url.clone());
+    let facts = &mut instance.facts;
+    facts.meeting_path = Some(meeting.path.clone());
+    facts.start_time = meeting.start_time;
+    facts.end_time = meeting.end_time;
+    facts.bot_name = meeting.bot_name.clone();
+    facts.gcs_path = meeting.gcs_path.clone();
+    facts.creator_organization_id = meeting.organization.clone();
+    facts.creator_user_id = meeting.user.clone();
+    facts.priority = meeting.priority;
+    facts.created_at = Some(now);
+    facts.call_key = Some(CallKey::derive(&meeting.organization, &meeting.url));
+    facts.linked_meetings = vec![LinkedMeeting { path: meeting.path.clone(), gcs_path: None }];
+    instance
+}
+
+async fn link(
+    store: &dyn Store,
+    record: &Record,
+    meeting: &Meeting,
+    existing: InstanceRecord,
+    now: DateTime<Utc>,
+) -> Result<Enqueued, StoreError> {
+    let id = existing.instance.id.clone();
+    let mut instance = existing.instance.clone();
+    let known = instance.is_linked(&meeting.path);
+    if !known {
+        let own_path = meeting.gcs_path.clone().filter(|path| Some(path) != instance.facts.gcs_path.as_ref());
+        instance.facts.linked_meetings.push(LinkedMeeting { path: meeting.path.clone(), gcs_path: own_path });
+    }
+    let mut fields = link_fields(store, &instance, now);
+    if instance.phase.is_terminal() {
+        let status = bot_status(instance.phase, instance.facts.outcome.as_ref());
+        fields.extend(meeting_result(status, instance.facts.outcome.as_ref(), &instance.facts.artifacts));
+    }
+    let event = event_write(&id, instance.phase, instance.facts.attempt, Note::new("controller", "meeting_linked"), now);
+    let witness = event.key.clone();
+    let writes = vec![
+        Write::update(DocumentKey::Instance(id.clone()), existing.version, instance.encode(store.naming())),
+        event,
+        Write::update(record.key.clone(), record.version.clone(), fields),
+    ];
+    match commit_known(store, writes, &witness).await? {
+        Known::Applied(_) => Ok(Enqueued::Twin(id)),
+        Known::Conflict => Ok(Enqueued::Lost),
+    }
+}
+
+/// What a meeting says once it is linked.
+fn link_fields(store: &dyn Store, instance: &BotInstance, now: DateTime<Utc>) -> Fields {
+    let mut fields = Fields::new();
+    fields.insert(store.naming().meeting_bot_instance_field.clone(), json!(instance.id));
+    fields.insert("bot_status".into(), json!(bot_status(instance.phase, instance.facts.outcome.as_ref())));
+    fields.insert("bot_enqueued_at".into(), json!(now));
+    fields.insert("bot_outcome".into(), serde_json::Value::Null);
+    fields
+}

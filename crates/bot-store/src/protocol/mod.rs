@@ -1,0 +1,171 @@
+//! The protocol, written once above the port: who may change what, on which evidence, in which single commit.
+//!
+//! Every verb reads what it decides on, decides by `bot_model`, and commits the change, its timeline event and its
+//! notification of linked meetings together. Losing a race is a value. A commit whose answer was lost is recognised by its
+//! event, whose id the writer chose.
+
+pub mod cancel;
+pub mod claim;
+pub mod enqueue;
+pub mod heartbeat;
+pub mod paths;
+pub mod run;
+pub mod settle;
+pub mod slot;
+
+use bot_model::configuration::Naming;
+use bot_model::document::{BotInstance, DocumentError, Facts, Fields, TimelineEvent};
+use bot_model::ids::InstanceId;
+use bot_model::lifecycle::{IllegalStep, Phase, Step, next};
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Version, Write};
+
+/// An instance together with the version that it was read in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceRecord {
+    /// The document.
+    pub instance: BotInstance,
+    /// What a conditional write names.
+    pub version: Version,
+}
+
+impl InstanceRecord {
+    /// Decodes a record; an error names why the document must be left alone or refused.
+    pub fn from_record(record: &Record, naming: &Naming) -> Result<Self, DocumentError> {
+        let DocumentKey::Instance(id) = &record.key else {
+            return Err(DocumentError::Field("not a bot instance".into()));
+        };
+        Ok(Self { instance: BotInstance::decode(id, &record.fields, naming)?, version: record.version.clone() })
+    }
+
+    /// Reads an instance. An unreadable document is an error of kind `Refused`.
+    pub async fn read(store: &dyn Store, id: &InstanceId) -> Result<Option<Self>, StoreError> {
+        let Some(record) = store.read(&DocumentKey::Instance(id.clone())).await? else { return Ok(None) };
+        Self::from_record(&record, store.naming()).map(Some).map_err(|error| unreadable(&error))
+    }
+}
+
+/// What goes on the timeline with a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// `controller`, `manager` or `cli`.
+    pub actor: &'static str,
+    /// A snake_case name.
+    pub event: &'static str,
+    /// For a person; no address, passcode or name.
+    pub detail: String,
+}
+
+impl Note {
+    /// A note without detail.
+    pub fn new(actor: &'static str, event: &'static str) -> Self {
+        Self { actor, event, detail: String::new() }
+    }
+
+    /// The same with a detail.
+    pub fn detail(self, detail: impl std::fmt::Display) -> Self {
+        Self { detail: detail.to_string(), ..self }
+    }
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Advanced {
+    /// Committed; the instance as it is now.
+    Applied(InstanceRecord),
+    /// Somebody changed the document in between: read again.
+    Conflict,
+    /// The lifecycle does not allow it.
+    Illegal(IllegalStep),
+}
+
+/// Takes one step of the lifecycle, editing facts on the way, in one commit with its timeline event.
+pub async fn advance(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    step: Step,
+    note: Note,
+    now: DateTime<Utc>,
+    edit: impl FnOnce(&mut Facts),
+) -> Result<Advanced, StoreError> {
+    let phase = match next(record.instance.phase, step) {
+        Ok(phase) => phase,
+        Err(illegal) => return Ok(Advanced::Illegal(illegal)),
+    };
+    let mut instance = record.instance.clone();
+    instance.phase = phase;
+    edit(&mut instance.facts);
+    commit_change(store, record, instance, note, now, Vec::new()).await
+}
+
+/// Commits a changed instance, one timeline event and further writes, all or nothing. A lost answer is resolved by
+/// looking for the event.
+async fn commit_change(
+    store: &dyn Store,
+    before: &InstanceRecord,
+    after: BotInstance,
+    note: Note,
+    now: DateTime<Utc>,
+    others: Vec<Write>,
+) -> Result<Advanced, StoreError> {
+    let key = DocumentKey::Instance(after.id.clone());
+    let event = event_write(&after.id, after.phase, after.facts.attempt, note, now);
+    let event_key = event.key.clone();
+    let mut writes = vec![Write::update(key, before.version.clone(), after.encode(store.naming())), event];
+    writes.extend(others);
+    match commit_known(store, writes, &event_key).await? {
+        Known::Applied(Some(version)) => Ok(Advanced::Applied(InstanceRecord { instance: after, version })),
+        Known::Applied(None) => match InstanceRecord::read(store, &after.id).await? {
+            Some(record) => Ok(Advanced::Applied(record)),
+            None => Ok(Advanced::Conflict),
+        },
+        Known::Conflict => Ok(Advanced::Conflict),
+    }
+}
+
+enum Known {
+    /// With the first write's version, where the answer arrived.
+    Applied(Option<Version>),
+    Conflict,
+}
+
+/// Commits, and where the answer is lost, finds out by the existence of `witness`, a document that this commit creates.
+async fn commit_known(store: &dyn Store, writes: Vec<Write>, witness: &DocumentKey) -> Result<Known, StoreError> {
+    match store.commit(writes).await {
+        Ok(Commit::Applied(versions)) => Ok(Known::Applied(versions.into_iter().next())),
+        Ok(Commit::Conflict) => Ok(Known::Conflict),
+        Err(error) if error.kind == StoreErrorKind::Unknown => match store.read(witness).await? {
+            Some(_) => Ok(Known::Applied(None)),
+            None => Err(StoreError { kind: StoreErrorKind::Unavailable, ..error }),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// The write of one timeline event. Its id sorts by time and is unique.
+fn event_write(id: &InstanceId, phase: Phase, attempt: u32, note: Note, now: DateTime<Utc>) -> Write {
+    let stamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let event_id = format!("{stamp}-{}", Uuid::now_v7().simple());
+    let event = TimelineEvent {
+        occurred_at: now,
+        phase,
+        event: note.event.into(),
+        actor: note.actor.into(),
+        attempt,
+        detail: note.detail,
+    };
+    Write::create(DocumentKey::Event(id.clone(), event_id), as_fields(&event))
+}
+
+fn as_fields(value: &impl serde::Serialize) -> Fields {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => Fields::new(),
+    }
+}
+
+fn unreadable(error: &DocumentError) -> StoreError {
+    StoreError { kind: StoreErrorKind::Refused, operation: "decode", message: error.to_string() }
+}

@@ -1,0 +1,77 @@
+//! The end: one commit writes the terminal phase, its event, and the result on every linked meeting.
+
+use bot_model::document::{Artifact, Fields};
+use bot_model::lifecycle::{IllegalStep, Phase, Step, next};
+use bot_model::outcome::{Outcome, OutcomeKind};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{Advanced, InstanceRecord, Note, commit_change};
+use crate::{DocumentKey, Precondition, Store, StoreError, Write, WriteMode};
+
+/// Ends an instance. `step` is `Complete`, `Fail`, `Cancel` or `Miss`; artifacts belong to `Complete`, or to a failure that
+/// left some files all the same.
+pub async fn settle(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    step: Step,
+    outcome: Outcome,
+    artifacts: Vec<Artifact>,
+    note: Note,
+    now: DateTime<Utc>,
+) -> Result<Advanced, StoreError> {
+    let recorded = record.instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0);
+    let phase = match next(record.instance.phase, step) {
+        // What an earlier attempt recorded is finalized, whatever became of the meeting (invariant I3).
+        Ok(Phase::Cancelled | Phase::Missed) if recorded => {
+            return Ok(Advanced::Illegal(IllegalStep { phase: record.instance.phase, step }));
+        }
+        Ok(phase) => phase,
+        Err(illegal) => return Ok(Advanced::Illegal(illegal)),
+    };
+    let mut instance = record.instance.clone();
+    instance.phase = phase;
+    instance.facts.processed_at = Some(now);
+    instance.facts.artifacts = artifacts;
+    instance.facts.outcome = Some(outcome.clone());
+    let others = results_on_meetings(store, &instance.facts.linked_meetings, phase, &outcome, &instance.facts.artifacts).await?;
+    commit_change(store, record, instance, note.detail(&outcome.message), now, others).await
+}
+
+/// One write for each linked meeting that still exists and is still linked. A deleted one is left out: a result
+/// must not resurrect it.
+async fn results_on_meetings(
+    store: &dyn Store,
+    linked: &[bot_model::document::LinkedMeeting],
+    phase: Phase,
+    outcome: &Outcome,
+    artifacts: &[Artifact],
+) -> Result<Vec<Write>, StoreError> {
+    let mut writes = Vec::new();
+    for meeting in linked {
+        let key = DocumentKey::Meeting(meeting.path.clone());
+        if store.read(&key).await?.is_some() {
+            let fields = meeting_result(bot_status(phase, Some(outcome)), Some(outcome), artifacts);
+            writes.push(Write { key, precondition: Precondition::Exists, mode: WriteMode::Merge(fields) });
+        }
+    }
+    Ok(writes)
+}
+
+/// The `bot_status` of a meeting: the phase, but `missed` also where no instance was ever made.
+pub(super) fn bot_status(phase: Phase, outcome: Option<&Outcome>) -> &'static str {
+    match outcome.map(|outcome| outcome.kind) {
+        Some(OutcomeKind::Missed) => Phase::Missed.as_str(),
+        _ => phase.as_str(),
+    }
+}
+
+/// The result's fields on a meeting document.
+pub(super) fn meeting_result(status: &str, outcome: Option<&Outcome>, artifacts: &[Artifact]) -> Fields {
+    let mut fields = Fields::new();
+    fields.insert("bot_status".into(), json!(status));
+    fields.insert("bot_outcome".into(), json!(outcome));
+    let objects: Fields = artifacts.iter().map(|file| (file.name.file_name().replace('.', "_"), json!(file.object))).collect();
+    fields.insert("recording_files".into(), if objects.is_empty() { serde_json::Value::Null } else { objects.into() });
+    fields
+}
