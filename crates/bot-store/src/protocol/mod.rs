@@ -9,6 +9,8 @@ pub mod claim;
 pub mod enqueue;
 pub mod heartbeat;
 pub mod paths;
+#[cfg(any(test, feature = "conformance"))]
+pub mod rules;
 pub mod run;
 pub mod settle;
 pub mod slot;
