@@ -150,6 +150,11 @@ impl PathKey {
         Self(digest("path", &[prefix.as_str()]))
     }
 
+    /// Accepts a stored key.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,7 +2,11 @@
 //!
 //! Compiled for tests and the `conformance` feature only.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "these are tests, compiled into the library so that both adapters run them")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests, compiled into the library so that both adapters run them"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,7 +201,10 @@ async fn two_documents_for_one_occurrence_share_a_bot_and_both_get_the_result(st
     done(&store, &record).await;
     for meeting in [one, two] {
         let meeting = read(&store, &meeting.key).await;
-        assert_eq!((&meeting.fields["bot_status"], &meeting.fields["bot_outcome"]["kind"]), (&json!("done"), &json!("host_ended")));
+        assert_eq!(
+            (&meeting.fields["bot_status"], &meeting.fields["bot_outcome"]["kind"]),
+            (&json!("done"), &json!("host_ended"))
+        );
     }
 }
 
@@ -284,7 +291,8 @@ async fn a_second_run_of_the_same_attempt_is_fenced(store: Shared) {
 
 async fn a_relaunch_fences_the_old_run(store: Shared) {
     let old = bound(&store).await;
-    let new = relaunch(store.as_ref(), &old, &claimer("c"), "the old run ended", now()).await.expect("relaunch").expect("relaunched");
+    let new =
+        relaunch(store.as_ref(), &old, &claimer("c"), "the old run ended", now()).await.expect("relaunch").expect("relaunched");
     assert_eq!((new.record().instance.phase, new.record().instance.facts.attempt), (Phase::Claimed, 2));
     assert!(matches!(renew(store.as_ref(), &old, None, now()).await.expect("renew"), Renewal::Fenced(_)));
     let late = bind(store.as_ref(), &old.instance.id, (1, "run1"), Purpose::Record, now()).await.expect("bind");
@@ -396,7 +404,10 @@ async fn a_call_has_one_bot_at_a_time(store: Shared) {
     assert!(matches!(&taken, Slot::Taken { holder, .. } if *holder == one.instance), "{taken:?}");
     assert!(slot::somebody_waits(store.as_ref(), &key, &one.instance).await.expect("waits"));
     slot::release(store.as_ref(), &key, &two.instance).await.expect("release");
-    assert!(matches!(slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot"), Slot::Taken { .. }), "freed by a stranger");
+    assert!(
+        matches!(slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot"), Slot::Taken { .. }),
+        "freed by a stranger"
+    );
     slot::release(store.as_ref(), &key, &one.instance).await.expect("release");
     assert_eq!(slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot"), Slot::Held);
 }
@@ -407,7 +418,10 @@ async fn a_later_attempt_takes_its_own_slot_over(store: Shared) {
     let attempt = |attempt| Holder { instance: record.instance.id.clone(), attempt, start_time: None };
     assert_eq!(slot::acquire(store.as_ref(), &key, &attempt(1), now()).await.expect("slot"), Slot::Held);
     assert_eq!(slot::acquire(store.as_ref(), &key, &attempt(2), now()).await.expect("slot"), Slot::Held);
-    assert!(matches!(slot::acquire(store.as_ref(), &key, &attempt(1), now()).await.expect("slot"), Slot::Taken { .. }), "went back");
+    assert!(
+        matches!(slot::acquire(store.as_ref(), &key, &attempt(1), now()).await.expect("slot"), Slot::Taken { .. }),
+        "went back"
+    );
 }
 
 async fn a_finalize_run_binds_without_joining(store: Shared) {
