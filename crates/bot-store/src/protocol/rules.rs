@@ -31,18 +31,14 @@ use crate::{DocumentKey, Record, Store, Write};
 
 type Shared = Arc<dyn Store>;
 
-/// Runs one rule by name against a fresh store; the list of names is [`NAMES`].
+/// Names the rules once, and hands each to a macro of the caller's: a suite makes a named test of every one.
 macro_rules! rules {
     ($($name:ident),* $(,)?) => {
-        /// Every rule's name.
-        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
-
-        /// Runs the rule of this name against a fresh store. Panics where the rule does not hold, or is unknown.
-        pub async fn run_rule(name: &str, store: Shared) {
-            match name {
-                $(stringify!($name) => $name(store).await,)*
-                other => panic!("no rule {other}"),
-            }
+        /// Calls `$test!(name)` for every rule; each `name` is an `async fn(Arc<dyn Store>)` of this module that wants a
+        /// fresh store and panics where the rule does not hold.
+        #[macro_export]
+        macro_rules! for_each_protocol_rule {
+            ($test:ident) => { $($test!($name);)* };
         }
     };
 }
@@ -150,7 +146,8 @@ async fn done(store: &Shared, record: &InstanceRecord) -> InstanceRecord {
     }
 }
 
-async fn a_due_meeting_gets_one_queued_instance_and_a_link(store: Shared) {
+/// See its name.
+pub async fn a_due_meeting_gets_one_queued_instance_and_a_link(store: Shared) {
     let meeting = put_meeting(&store, "m", json!({"start_time": now(), "bot_name": "Notes", "gcs_path": "org/x"})).await;
     let Enqueued::Created(id) = look(&store, &meeting).await else { panic!("not created") };
     assert_eq!(look(&store, &meeting).await, Enqueued::AlreadyLinked(id.clone()));
@@ -163,12 +160,14 @@ async fn a_due_meeting_gets_one_queued_instance_and_a_link(store: Shared) {
     assert_eq!(store.events(&id).await.expect("events").len(), 1);
 }
 
-async fn a_meeting_before_its_window_waits(store: Shared) {
+/// See its name.
+pub async fn a_meeting_before_its_window_waits(store: Shared) {
     let meeting = put_meeting(&store, "m", json!({"start_time": now() + chrono::Duration::hours(2)})).await;
     assert_eq!(look(&store, &meeting).await, Enqueued::Early);
 }
 
-async fn a_missed_meeting_says_so_once(store: Shared) {
+/// See its name.
+pub async fn a_missed_meeting_says_so_once(store: Shared) {
     let meeting = put_meeting(&store, "m", json!({"start_time": now() - chrono::Duration::hours(2)})).await;
     assert_eq!(look(&store, &meeting).await, Enqueued::Missed);
     let told = read(&store, &meeting.key).await;
@@ -177,7 +176,8 @@ async fn a_missed_meeting_says_so_once(store: Shared) {
     assert_eq!(read(&store, &meeting.key).await.version, told.version, "written again");
 }
 
-async fn a_hostile_address_is_refused_with_a_reason_and_nothing_is_created(store: Shared) {
+/// See its name.
+pub async fn a_hostile_address_is_refused_with_a_reason_and_nothing_is_created(store: Shared) {
     let meeting = put_meeting(&store, "m", json!({"meeting_url": "https://meet.google.com.evil.example/abc-defg-hij"})).await;
     assert!(matches!(look(&store, &meeting).await, Enqueued::Rejected(_)));
     let told = read(&store, &meeting.key).await;
@@ -187,7 +187,8 @@ async fn a_hostile_address_is_refused_with_a_reason_and_nothing_is_created(store
     assert!(page.records.is_empty());
 }
 
-async fn two_documents_for_one_occurrence_share_a_bot_and_both_get_the_result(store: Shared) {
+/// See its name.
+pub async fn two_documents_for_one_occurrence_share_a_bot_and_both_get_the_result(store: Shared) {
     let one = put_meeting(&store, "one", json!({"start_time": now()})).await;
     let two = put_meeting(&store, "two", json!({"start_time": now(), "gcs_path": "elsewhere/two"})).await;
     let Enqueued::Created(id) = look(&store, &one).await else { panic!("not created") };
@@ -208,7 +209,8 @@ async fn two_documents_for_one_occurrence_share_a_bot_and_both_get_the_result(st
     }
 }
 
-async fn a_twin_that_comes_after_the_end_is_linked_and_gets_the_result(store: Shared) {
+/// See its name.
+pub async fn a_twin_that_comes_after_the_end_is_linked_and_gets_the_result(store: Shared) {
     let one = put_meeting(&store, "one", json!({"start_time": now()})).await;
     let Enqueued::Created(id) = look(&store, &one).await else { panic!("not created") };
     fail(&store, &instance(&store, &id).await).await;
@@ -223,7 +225,8 @@ async fn fail(store: &Shared, record: &InstanceRecord) {
     assert!(matches!(settled, Ok(Advanced::Applied(_))), "{settled:?}");
 }
 
-async fn a_meeting_whose_link_was_cleared_is_armed_again(store: Shared) {
+/// See its name.
+pub async fn a_meeting_whose_link_was_cleared_is_armed_again(store: Shared) {
     let meeting = put_meeting(&store, "m", json!({"start_time": now()})).await;
     let Enqueued::Created(first) = look(&store, &meeting).await else { panic!("not created") };
     fail(&store, &instance(&store, &first).await).await;
@@ -236,7 +239,8 @@ async fn a_meeting_whose_link_was_cleared_is_armed_again(store: Shared) {
     assert_eq!(instance(&store, &first).await.instance.phase, Phase::Failed);
 }
 
-async fn sixteen_controllers_claim_an_instance_once(store: Shared) {
+/// See its name.
+pub async fn sixteen_controllers_claim_an_instance_once(store: Shared) {
     let record = queued(&store).await;
     let tasks = (0..16).map(|number| {
         let (store, record) = (Arc::clone(&store), record.clone());
@@ -252,7 +256,8 @@ async fn sixteen_controllers_claim_an_instance_once(store: Shared) {
     assert_eq!(instance(&store, &record.instance.id).await.instance.phase, Phase::Claimed);
 }
 
-async fn a_stale_claim_is_taken_over_under_the_same_attempt(store: Shared) {
+/// See its name.
+pub async fn a_stale_claim_is_taken_over_under_the_same_attempt(store: Shared) {
     let first = claimed(&store).await;
     let record = instance(&store, &first.record().instance.id).await;
     let mut answers = claim_all(store.as_ref(), vec![record], &claimer("other"), now()).await;
@@ -261,7 +266,8 @@ async fn a_stale_claim_is_taken_over_under_the_same_attempt(store: Shared) {
     assert_eq!(second.record().instance.facts.claim.claimed_by.as_deref(), Some("other"));
 }
 
-async fn a_slow_controller_cannot_overwrite_the_new_owner(store: Shared) {
+/// See its name.
+pub async fn a_slow_controller_cannot_overwrite_the_new_owner(store: Shared) {
     let slow = claimed(&store).await;
     let record = instance(&store, &slow.record().instance.id).await;
     let mut answers = claim_all(store.as_ref(), vec![record], &claimer("other"), now()).await;
@@ -271,7 +277,8 @@ async fn a_slow_controller_cannot_overwrite_the_new_owner(store: Shared) {
     assert_eq!(instance(&store, &slow.record().instance.id).await.instance.facts.claim.claimed_by.as_deref(), Some("other"));
 }
 
-async fn the_manager_may_bind_before_launched_is_written(store: Shared) {
+/// See its name.
+pub async fn the_manager_may_bind_before_launched_is_written(store: Shared) {
     let claimed = claimed(&store).await;
     let id = claimed.record().instance.id.clone();
     let answer = bind(store.as_ref(), &id, (1, "run1"), Purpose::Record, now()).await.expect("bind");
@@ -281,7 +288,8 @@ async fn the_manager_may_bind_before_launched_is_written(store: Shared) {
     assert_eq!(instance(&store, &id).await.instance.phase, Phase::Joining);
 }
 
-async fn a_second_run_of_the_same_attempt_is_fenced(store: Shared) {
+/// See its name.
+pub async fn a_second_run_of_the_same_attempt_is_fenced(store: Shared) {
     let record = bound(&store).await;
     let answer = bind(store.as_ref(), &record.instance.id, (1, "run2"), Purpose::Record, now()).await.expect("bind");
     assert!(matches!(answer, Bind::Fenced(_)), "{answer:?}");
@@ -289,7 +297,8 @@ async fn a_second_run_of_the_same_attempt_is_fenced(store: Shared) {
     assert!(matches!(again, Bind::Bound(_)), "the same run may bind again: {again:?}");
 }
 
-async fn a_relaunch_fences_the_old_run(store: Shared) {
+/// See its name.
+pub async fn a_relaunch_fences_the_old_run(store: Shared) {
     let old = bound(&store).await;
     let new =
         relaunch(store.as_ref(), &old, &claimer("c"), "the old run ended", now()).await.expect("relaunch").expect("relaunched");
@@ -299,7 +308,8 @@ async fn a_relaunch_fences_the_old_run(store: Shared) {
     assert!(matches!(late, Bind::Fenced(_)), "{late:?}");
 }
 
-async fn a_meeting_edited_before_the_join_is_read_again(store: Shared) {
+/// See its name.
+pub async fn a_meeting_edited_before_the_join_is_read_again(store: Shared) {
     let claimed = claimed(&store).await;
     let key = DocumentKey::Meeting(MeetingPath::parse("meetings/m").expect("a path"));
     let mut edit = Fields::new();
@@ -310,7 +320,8 @@ async fn a_meeting_edited_before_the_join_is_read_again(store: Shared) {
     assert_eq!(record.instance.facts.meeting_url, MeetingUrl::parse("https://zoom.us/j/123456789").expect("an address"));
 }
 
-async fn a_meeting_cancelled_before_the_join_is_not_joined(store: Shared) {
+/// See its name.
+pub async fn a_meeting_cancelled_before_the_join_is_not_joined(store: Shared) {
     let claimed = claimed(&store).await;
     let key = DocumentKey::Meeting(MeetingPath::parse("meetings/m").expect("a path"));
     let mut edit = Fields::new();
@@ -320,7 +331,8 @@ async fn a_meeting_cancelled_before_the_join_is_not_joined(store: Shared) {
     assert!(matches!(answer, Bind::Cancelled(_)), "{answer:?}");
 }
 
-async fn a_renewal_reports_a_cancellation(store: Shared) {
+/// See its name.
+pub async fn a_renewal_reports_a_cancellation(store: Shared) {
     let record = bound(&store).await;
     let note = Note::new("controller", "cancel_requested");
     cancel::cancel(store.as_ref(), &instance(&store, &record.instance.id).await, note, now()).await.expect("cancel");
@@ -328,7 +340,8 @@ async fn a_renewal_reports_a_cancellation(store: Shared) {
     assert_eq!(record.instance.facts.cancel_requested_at, Some(now()));
 }
 
-async fn a_lost_compare_and_set_is_not_fenced(store: Shared) {
+/// See its name.
+pub async fn a_lost_compare_and_set_is_not_fenced(store: Shared) {
     let old = bound(&store).await;
     let newer = step(&store, &old, Step::Record).await;
     let Renewal::Renewed(record) = renew(store.as_ref(), &old, Some(&progress(3)), now()).await.expect("renew") else {
@@ -338,7 +351,8 @@ async fn a_lost_compare_and_set_is_not_fenced(store: Shared) {
     assert_eq!(record.instance.facts.recording, Some(progress(3)));
 }
 
-async fn the_first_frozen_list_stands(store: Shared) {
+/// See its name.
+pub async fn the_first_frozen_list_stands(store: Shared) {
     let record = bound(&store).await;
     let list = |hash: &str| bot_model::document::FrozenList { sha256: hash.into(), parts: Vec::new() };
     let Renewal::Renewed(one) = freeze(store.as_ref(), &record, &list("one")).await.expect("freeze") else { panic!("fenced") };
@@ -346,7 +360,8 @@ async fn the_first_frozen_list_stands(store: Shared) {
     assert_eq!((one.instance.facts.frozen, two.instance.facts.frozen), (Some(list("one")), Some(list("one"))));
 }
 
-async fn a_settled_instance_stays_settled(store: Shared) {
+/// See its name.
+pub async fn a_settled_instance_stays_settled(store: Shared) {
     let record = bound(&store).await;
     let ended = done(&store, &record).await;
     let late = settle(
@@ -364,7 +379,8 @@ async fn a_settled_instance_stays_settled(store: Shared) {
     assert!(matches!(renew(store.as_ref(), &record, None, now()).await.expect("renew"), Renewal::Fenced(_)));
 }
 
-async fn what_was_recorded_cannot_be_cancelled_away(store: Shared) {
+/// See its name.
+pub async fn what_was_recorded_cannot_be_cancelled_away(store: Shared) {
     let record = bound(&store).await;
     let Renewal::Renewed(record) = end_run(store.as_ref(), &record, Some(&progress(5)), now()).await.expect("end") else {
         panic!("fenced")
@@ -374,7 +390,8 @@ async fn what_was_recorded_cannot_be_cancelled_away(store: Shared) {
     assert!(matches!(answer, Ok(Advanced::Illegal(_))), "{answer:?}");
 }
 
-async fn a_deleted_meeting_is_not_resurrected_by_its_result(store: Shared) {
+/// See its name.
+pub async fn a_deleted_meeting_is_not_resurrected_by_its_result(store: Shared) {
     let record = bound(&store).await;
     let meeting = DocumentKey::Meeting(MeetingPath::parse("meetings/m").expect("a path"));
     let version = read(&store, &meeting).await.version;
@@ -383,7 +400,8 @@ async fn a_deleted_meeting_is_not_resurrected_by_its_result(store: Shared) {
     assert!(store.read(&meeting).await.expect("read").is_none());
 }
 
-async fn a_path_has_one_owner(store: Shared) {
+/// See its name.
+pub async fn a_path_has_one_owner(store: Shared) {
     let call = MeetingUrl::parse("https://meet.google.com/abc-defg-hij").expect("an address");
     let one = BotInstance::queued(InstanceId::parse("one").expect("an id"), call.clone());
     let two = BotInstance::queued(InstanceId::parse("two").expect("an id"), call);
@@ -393,7 +411,8 @@ async fn a_path_has_one_owner(store: Shared) {
     assert_eq!(paths::reserve(store.as_ref(), &one, &wanted).await.expect("reserve"), wanted, "asking again changed the answer");
 }
 
-async fn a_call_has_one_bot_at_a_time(store: Shared) {
+/// See its name.
+pub async fn a_call_has_one_bot_at_a_time(store: Shared) {
     let record = bound(&store).await;
     let key = CallKey::derive("org", &record.instance.facts.meeting_url);
     let one = Holder { instance: record.instance.id.clone(), attempt: 1, start_time: None };
@@ -412,7 +431,8 @@ async fn a_call_has_one_bot_at_a_time(store: Shared) {
     assert_eq!(slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot"), Slot::Held);
 }
 
-async fn a_later_attempt_takes_its_own_slot_over(store: Shared) {
+/// See its name.
+pub async fn a_later_attempt_takes_its_own_slot_over(store: Shared) {
     let record = bound(&store).await;
     let key = CallKey::derive("org", &record.instance.facts.meeting_url);
     let attempt = |attempt| Holder { instance: record.instance.id.clone(), attempt, start_time: None };
@@ -424,7 +444,8 @@ async fn a_later_attempt_takes_its_own_slot_over(store: Shared) {
     );
 }
 
-async fn a_finalize_run_binds_without_joining(store: Shared) {
+/// See its name.
+pub async fn a_finalize_run_binds_without_joining(store: Shared) {
     let old = bound(&store).await;
     let old = step(&store, &old, Step::Record).await;
     relaunch(store.as_ref(), &old, &claimer("c"), "the old run ended", now()).await.expect("relaunch").expect("relaunched");
