@@ -1,0 +1,133 @@
+//! The command line and the environment, turned into a [`Config`]; every subcommand's entry.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bot_model::exit_code::ExitCode as Code;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, practice_origin};
+use crate::platform::pack::Pack;
+use crate::{doctor, probe, serve, telemetry};
+
+/// Joins one call in a real browser and records it to segments.
+#[derive(Debug, Parser)]
+#[command(name = "meeting-bot", version)]
+struct Args {
+    /// Where to listen; loopback only, since the interface has no authentication.
+    #[arg(long, env = "MEETING_BOT_LISTEN", default_value = "127.0.0.1:3000", value_parser = loopback, global = true)]
+    listen: SocketAddr,
+    /// The browser; found on PATH if absent. A snap cannot be used.
+    #[arg(long, env = "CHROME_PATH", global = true)]
+    chrome_path: Option<PathBuf>,
+    /// Where practice rooms live, such as http://127.0.0.1:8400.
+    #[arg(long, env = "PRACTICE_ROOM_ORIGIN", value_parser = practice_origin, global = true)]
+    practice_room_origin: Option<String>,
+    /// A folder of signal packs that go before the built-in ones.
+    #[arg(long, env = "SIGNAL_PACKS_DIR", global = true)]
+    signal_packs_dir: Option<PathBuf>,
+    /// Where the session's private folders are made.
+    #[arg(long, env = "MEETING_BOT_SCRATCH", global = true)]
+    scratch: Option<PathBuf>,
+    /// Write the address that is really listened on to this file, once it is.
+    #[arg(long, env = "MEETING_BOT_PORT_FILE", global = true)]
+    port_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer the HTTP interface (the default).
+    Serve,
+    /// Exit 0 when the local server answers.
+    Probe,
+    /// Say what is missing on this machine.
+    Doctor,
+    /// Check a signal pack.
+    CheckPack {
+        /// The pack.
+        file: PathBuf,
+    },
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "wants an address such as 127.0.0.1:3000".to_owned())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err("wants a loopback address: there is no authentication".to_owned()) }
+}
+
+/// Reads the command line and runs what it names.
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Code::BadConfiguration.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    telemetry::start();
+    match &args.command {
+        Some(Command::Probe) if probe::is_healthy(args.listen) => ExitCode::SUCCESS,
+        Some(Command::Probe) => ExitCode::FAILURE,
+        Some(Command::Doctor) => doctor(args.chrome_path.as_deref()),
+        Some(Command::CheckPack { file }) => check_pack(file),
+        Some(Command::Serve) | None => serve(args),
+    }
+}
+
+fn doctor(chrome_path: Option<&Path>) -> ExitCode {
+    let findings = doctor::examine(chrome_path);
+    tell(&doctor::report(&findings));
+    if findings.iter().all(doctor::Finding::is_good) { ExitCode::SUCCESS } else { Code::MissingDependency.into() }
+}
+
+fn check_pack(file: &Path) -> ExitCode {
+    match Pack::read(file) {
+        Ok(pack) => {
+            let (states, steps) = (pack.state.len(), pack.step.len());
+            tell(&format!(
+                "{}: pack {} is valid: {states} states, {steps} steps, {} counts\n",
+                pack.platform,
+                pack.version,
+                pack.count.len()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tell(&format!("{error}\n"));
+            Code::BadConfiguration.into()
+        }
+    }
+}
+
+fn serve(args: Args) -> ExitCode {
+    let browser = match doctor::find_browser(args.chrome_path.as_deref()) {
+        Ok(browser) => browser,
+        Err(problem) => {
+            tell(&format!("{problem}\nRun `meeting-bot doctor` for everything that is missing.\n"));
+            return Code::MissingDependency.into();
+        }
+    };
+    let config = Config {
+        listen: args.listen,
+        browser,
+        practice_origin: args.practice_room_origin,
+        packs: args.signal_packs_dir,
+        scratch: args.scratch,
+        port_file: args.port_file,
+    };
+    match serve::serve(config) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&format!("{error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard error, where a person and a pod's log look alike.
+fn tell(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,12 @@
+//! The browser: a real headful Chromium on the bot's own display and sink, spoken to over a pipe.
+//!
+//! Owns launch, the DevTools protocol and its typed methods. Knows nothing of meeting platforms. No automation
+//! switch, no synthetic clicks: input goes through the browser's own input pipeline.
+
+mod launch;
+mod page;
+mod pipe;
+
+pub use launch::{Browser, BrowserError, LaunchOptions};
+pub use page::{Page, Point};
+pub use pipe::{CdpError, CdpEvent, CdpPipe};

@@ -1,0 +1,222 @@
+//! One part: one ffmpeg run in a folder of its own, laid out as [`bot_model::segment`] says.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bot_model::segment::{self, PartEnd, PartInfo};
+use bot_model::session::CaptureSettings;
+use chrono::{DateTime, Utc};
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStderr, Command};
+use tokio::time::Instant;
+
+use super::command;
+use crate::children::{ChildGroup, SpawnError};
+
+/// ffmpeg closes a segment within a fraction of this.
+const QUIT: Duration = Duration::from_millis(3_500);
+const TERMINATE: Duration = Duration::from_millis(1_000);
+/// Lines of ffmpeg's output kept for the debug log.
+const LAST_LINES: usize = 12;
+
+/// Why there is no part.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// ffmpeg could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The folder could not be written.
+    #[error("cannot write the part's folder: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What ffmpeg says while it runs.
+#[derive(Debug, Default)]
+struct Heard {
+    silent_since: Option<Instant>,
+    last_lines: Vec<String>,
+}
+
+/// A running part.
+#[derive(Debug)]
+pub struct Part {
+    number: u32,
+    folder: PathBuf,
+    process: ChildGroup,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What lies closed in a part's folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Closed segments.
+    pub segments: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Part {
+    /// Starts the next free part below `output`. `ffmpeg` is the prepared program with its environment.
+    pub fn start(output: &Path, settings: &CaptureSettings, display: &str, mut ffmpeg: Command) -> Result<Self, PartError> {
+        let number = next_part(output)?;
+        let folder = output.join(segment::part_folder(number));
+        std::fs::create_dir(&folder)?;
+        let started_at = truncate(Utc::now());
+        let info = PartInfo {
+            part: number,
+            started_at,
+            // Both inputs share the wall clock (see `command`), so nothing is left to shift.
+            audio_lag_ms: 0,
+            width: settings.width,
+            height: settings.height,
+            frames_per_second: settings.frames_per_second,
+        };
+        write_json(&folder.join(segment::PART_INFO_FILE), &info)?;
+        ffmpeg.args(command::arguments(settings, display, started_at)).current_dir(&folder);
+        ffmpeg.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = ChildGroup::spawn("ffmpeg", &mut ffmpeg)?;
+        let heard = Arc::<Mutex<Heard>>::default();
+        if let Some(stderr) = process.child_mut().stderr.take() {
+            tokio::spawn(listen(stderr, heard.clone()));
+        }
+        Ok(Self { number, folder, process, heard })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What is closed by now.
+    pub fn closed(&self) -> Closed {
+        closed(&self.folder)
+    }
+
+    /// How long there has been no sound.
+    pub fn silent_for(&self) -> Duration {
+        self.heard().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// The end of what ffmpeg said.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.heard().last_lines.clone()
+    }
+
+    /// Its exit status once it has ended by itself.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.has_ended()
+    }
+
+    /// Ends it: `q`, then SIGTERM, then SIGKILL; the segment that was open is closed by the first two. Writes
+    /// `part-end.json`.
+    pub async fn stop(mut self) -> Closed {
+        if let Some(mut stdin) = self.process.child_mut().stdin.take() {
+            let _ = stdin.write_all(b"q").await;
+            let _ = stdin.flush().await;
+            if self.process.wait_for(QUIT).await.is_none() {
+                tracing::warn!(part = self.number, "ffmpeg did not end on q");
+                self.process.signal(Signal::TERM);
+                if self.process.wait_for(TERMINATE).await.is_none() {
+                    self.process.signal(Signal::KILL);
+                    self.process.wait_for(TERMINATE).await;
+                }
+            }
+        }
+        self.conclude()
+    }
+
+    /// Writes down the end of a part whose ffmpeg has ended.
+    pub fn conclude(self) -> Closed {
+        let closed = self.closed();
+        let end = PartEnd { ended_at: Utc::now(), segments: closed.segments };
+        if let Err(error) = write_json(&self.folder.join(segment::PART_END_FILE), &end) {
+            tracing::error!(part = self.number, %error, "cannot write the part's end");
+        }
+        closed
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn listen(stderr: ChildStderr, heard: Arc<Mutex<Heard>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.contains("silence_start:") {
+            // Reported one second in (the filter's duration).
+            heard.silent_since = Instant::now().checked_sub(Duration::from_secs(1));
+        } else if line.contains("silence_end:") {
+            heard.silent_since = None;
+        } else if !line.contains("Opening") {
+            if heard.last_lines.len() == LAST_LINES {
+                heard.last_lines.remove(0);
+            }
+            heard.last_lines.push(line);
+        }
+    }
+}
+
+/// What lies closed in `folder`. Segments appear under their final name only when they are closed.
+pub fn closed(folder: &Path) -> Closed {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let segments = entries.filter(|entry| entry.file_name().to_str().and_then(segment::parse_segment_file).is_some());
+    segments.fold(Closed::default(), |sum, entry| Closed {
+        segments: sum.segments + 1,
+        bytes: sum.bytes + entry.metadata().map_or(0, |metadata| metadata.len()),
+    })
+}
+
+fn next_part(output: &Path) -> std::io::Result<u32> {
+    let mut next = 0;
+    for entry in std::fs::read_dir(output)? {
+        if let Some(number) = entry?.file_name().to_str().and_then(segment::parse_part_folder) {
+            next = next.max(number + 1);
+        }
+    }
+    Ok(next)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, serde_json::to_vec_pretty(value)?)?;
+    std::fs::rename(temporary, path)
+}
+
+/// To the microseconds that ffmpeg's option can express.
+fn truncate(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_part_takes_the_next_free_number_and_never_an_old_folder() {
+        let output = tempfile::tempdir().unwrap();
+        assert_eq!(next_part(output.path()).unwrap(), 0);
+        std::fs::create_dir(output.path().join("p000")).unwrap();
+        std::fs::create_dir(output.path().join("p007")).unwrap();
+        std::fs::create_dir(output.path().join("other")).unwrap();
+        assert_eq!(next_part(output.path()).unwrap(), 8);
+    }
+
+    #[test]
+    fn only_closed_segments_count() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("seg-000000.m4s", 10), ("seg-000001.m4s.tmp", 5), ("init.mp4", 3), ("index.m3u8", 2)] {
+            std::fs::write(folder.path().join(name), vec![0u8; bytes]).unwrap();
+        }
+        assert_eq!(closed(folder.path()), Closed { segments: 1, bytes: 10 });
+    }
+}

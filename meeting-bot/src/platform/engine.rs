@@ -1,0 +1,126 @@
+//! Drives one page by a pack: looks, decides, and does at most one step a tick with real input.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bot_model::session::SessionLimits;
+use tokio::time::{Instant, sleep};
+
+use super::decide::{Decision, History, Observed, decide};
+use super::pack::{Fill, Pack, Step, StepPhase};
+use super::probe::{Possible, Probe, Seen};
+use crate::browser::{CdpError, Page};
+
+/// What a tick brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tick {
+    /// What to do.
+    pub decision: Decision,
+    /// Others in the call, if a source could be read.
+    pub others: Option<u32>,
+    /// The step that was done.
+    pub step: Option<String>,
+}
+
+/// The state of driving one page.
+#[derive(Debug)]
+pub struct Engine {
+    page: Page,
+    pack: Pack,
+    probe: Probe,
+    limits: SessionLimits,
+    display_name: String,
+    opened_at: Instant,
+    history: History,
+    done: HashMap<String, Done>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    at: Instant,
+    times: u32,
+}
+
+/// A step that shows no effect is done this often before the bot asks to join without it.
+const PATIENCE: u32 = 4;
+
+impl Engine {
+    /// For a page that was just opened; `practice_host` is the practice room's host and port.
+    pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: String) -> Self {
+        let probe = Probe::new(&pack, practice_host);
+        let history = History::default();
+        Self { page, pack, probe, limits, display_name, opened_at: Instant::now(), history, done: HashMap::new() }
+    }
+
+    /// One look, one decision, at most one step.
+    pub async fn tick(&mut self, silent_for: Duration) -> Result<Tick, CdpError> {
+        let observed = Observed { seen: self.probe.look(&self.page).await?, silent_for };
+        if !observed.seen.problems.is_empty() {
+            tracing::warn!(selectors = ?observed.seen.problems, "the browser refused selectors of the signal pack");
+        }
+        let now = self.opened_at.elapsed();
+        self.history = self.history.after(&observed, &self.limits, now);
+        let decision = decide(&self.history, &observed, &self.limits, now);
+        let step = match decision {
+            Decision::Stay => self.do_step(&observed.seen, &[StepPhase::Joining, StepPhase::BeforeCall]).await?,
+            Decision::Wait => self.do_step(&observed.seen, &[StepPhase::BeforeCall]).await?,
+            Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
+            Decision::End(..) => None,
+        };
+        Ok(Tick { decision, others: observed.others(), step })
+    }
+
+    /// Does the pack's leaving steps until their targets are gone or `limit` has passed. True when they are gone.
+    pub async fn leave(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let Ok(seen) = self.probe.look(&self.page).await else { return false };
+            if !seen.steps.iter().any(|possible| self.phase_of(possible) == Some(StepPhase::Leaving)) {
+                return true;
+            }
+            if self.do_step(&seen, &[StepPhase::Leaving]).await.is_err() {
+                return false;
+            }
+            sleep(Duration::from_millis(150)).await;
+        }
+        false
+    }
+
+    async fn do_step(&mut self, seen: &Seen, phases: &[StepPhase]) -> Result<Option<String>, CdpError> {
+        let Some((step, at)) = self.possible(seen, phases) else { return Ok(None) };
+        match step.fill {
+            Some(Fill::DisplayName) => self.page.fill(at.at, &self.display_name).await?,
+            None => self.page.click(at.at).await?,
+        }
+        let times = self.done.get(&step.name).map_or(0, |done| done.times) + 1;
+        self.done.insert(step.name.clone(), Done { at: Instant::now(), times });
+        if step.asks_to_join {
+            self.history.asked(self.opened_at.elapsed());
+        }
+        Ok(Some(step.name))
+    }
+
+    /// The first step that may be done. A covered target waits for what covers it to be dismissed, and asking to
+    /// join waits for the steps before it: the microphone must be off by then.
+    fn possible<'a>(&self, seen: &'a Seen, phases: &[StepPhase]) -> Option<(Step, &'a Possible)> {
+        let mut pending = false;
+        for possible in &seen.steps {
+            let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
+            let filled = step.fill == Some(Fill::DisplayName) && possible.value.as_deref() == Some(&self.display_name);
+            if !phases.contains(&step.phase) || filled {
+                continue;
+            }
+            let done = self.done.get(&step.name);
+            let resting = done.is_some_and(|done| done.at.elapsed() < Duration::from_secs(step.again_after_secs));
+            if possible.reachable && !resting && !(step.asks_to_join && pending) {
+                return Some((step.clone(), possible));
+            }
+            pending |= step.phase == StepPhase::Joining && done.is_none_or(|done| done.times < PATIENCE);
+        }
+        None
+    }
+
+    fn phase_of(&self, possible: &Possible) -> Option<StepPhase> {
+        self.pack.step.iter().find(|step| step.name == possible.name).map(|step| step.phase)
+    }
+}

@@ -1,0 +1,71 @@
+//! Asks the page, in one evaluation, which of a pack's signals it shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::pack::{Count, Meaning, Pack, State, Step};
+use crate::browser::{CdpError, Page, Point};
+
+const SCRIPT: &str = include_str!("probe.js");
+
+/// What one look at the page saw.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Seen {
+    /// The page has left the platform's hosts.
+    pub host_differs: bool,
+    /// The states that hold.
+    pub meanings: BTreeSet<Meaning>,
+    /// Others in the call by each source that could be read.
+    pub counts: BTreeMap<String, Option<u32>>,
+    /// Steps whose target is visible, in the pack's order.
+    pub steps: Vec<Possible>,
+    /// Selectors that the browser refused.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// A step that could be done now.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Possible {
+    /// The step's name.
+    pub name: String,
+    /// The middle of its target.
+    #[serde(flatten)]
+    pub at: Point,
+    /// Nothing lies over the target there.
+    pub reachable: bool,
+    /// What the field holds, if it is one.
+    pub value: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Specification<'a> {
+    hosts: &'a [String],
+    states: &'a [State],
+    counts: &'a [Count],
+    steps: &'a [Step],
+}
+
+/// The compiled question.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    expression: String,
+}
+
+impl Probe {
+    /// For a pack; `extra_host` is the practice room's.
+    pub fn new(pack: &Pack, extra_host: Option<String>) -> Self {
+        let hosts: Vec<String> = pack.hosts.iter().cloned().chain(extra_host).collect();
+        let specification = Specification { hosts: &hosts, states: &pack.state, counts: &pack.count, steps: &pack.step };
+        // A pack was parsed from text, so it can be written as text.
+        let specification = serde_json::to_string(&specification).unwrap_or_default();
+        Self { expression: format!("{}({specification})", SCRIPT.trim_end()) }
+    }
+
+    /// Looks once.
+    pub async fn look(&self, page: &Page) -> Result<Seen, CdpError> {
+        let value = page.evaluate(&self.expression).await?;
+        serde_json::from_value(value).map_err(|_| CdpError::Incomplete { method: "Runtime.evaluate", what: "a probe's answer" })
+    }
+}

@@ -1,0 +1,92 @@
+//! What a session stands on: folder, display, sink and browser of its own, brought up and taken down together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bot_model::outcome::OutcomeKind;
+use bot_model::session::CaptureSettings;
+use rustix::process::{Pid, getpgid};
+
+use crate::browser::{Browser, BrowserError, LaunchOptions};
+use crate::capture::part::PartError;
+use crate::capture::recorder::{Recorder, Setup};
+use crate::config::Config;
+use crate::display::{Display, DisplayError};
+use crate::scratch::Scratch;
+use crate::sink::{Sink, SinkError};
+
+/// Why it could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StudioError {
+    #[error("cannot make the session's folder: {0}")]
+    Scratch(#[from] std::io::Error),
+    #[error(transparent)]
+    Display(#[from] DisplayError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Browser(#[from] BrowserError),
+}
+
+impl StudioError {
+    pub(super) fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Browser(_) => OutcomeKind::BrowserCrashed,
+            Self::Scratch(_) | Self::Display(_) | Self::Sink(_) => OutcomeKind::CaptureFailed,
+        }
+    }
+}
+
+pub(super) struct Studio {
+    pub(super) browser: Browser,
+    display: Display,
+    sink: Sink,
+    scratch: Arc<Scratch>,
+}
+
+impl Studio {
+    pub(super) async fn bring_up(config: &Config, capture: &CaptureSettings, practice: bool) -> Result<Self, StudioError> {
+        let scratch = Arc::new(Scratch::create(config.scratch.as_deref())?);
+        let (display, sink) = tokio::join!(Display::start(&scratch, capture.width, capture.height), Sink::start(&scratch));
+        let (display, sink) = (display?, sink?);
+        let options = LaunchOptions { program: config.browser.clone(), width: capture.width, height: capture.height, practice };
+        let browser = Browser::start(&scratch, &display, &sink, &options).await?;
+        Ok(Self { browser, display, sink, scratch })
+    }
+
+    /// Starts recording this studio's picture and sound into `output`.
+    pub(super) fn record(&self, output: &Path, settings: &CaptureSettings) -> Result<Recorder, PartError> {
+        let mut prepared = self.scratch.command(Path::new("ffmpeg"));
+        self.display.lend(&mut prepared);
+        self.sink.lend(&mut prepared);
+        let environment: Vec<_> =
+            prepared.as_std().get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        let browser = self.browser.group();
+        Recorder::start(Setup {
+            output: output.to_owned(),
+            settings: settings.clone(),
+            display: self.display.name().to_owned(),
+            ffmpeg: Box::new(move || {
+                let mut command = tokio::process::Command::new("ffmpeg");
+                command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+                command
+            }),
+            sink: self.sink.asker(),
+            is_ours: Box::new(move |process| is_in_group(process, browser)),
+        })
+    }
+
+    /// Takes everything down, the browser first.
+    pub(super) async fn take_down(self) {
+        self.browser.stop().await;
+        tokio::join!(self.sink.stop(), self.display.stop());
+        // Chromium's last writes race with the removal; a folder that stays is removed with its parent.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(self.scratch);
+    }
+}
+
+fn is_in_group(process: i32, group: Pid) -> bool {
+    Pid::from_raw(process).is_some_and(|process| getpgid(Some(process)).is_ok_and(|found| found == group))
+}

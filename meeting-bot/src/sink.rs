@@ -1,0 +1,164 @@
+//! The bot's own sound: a PulseAudio in a private runtime folder with one null sink, on a unix socket only.
+//!
+//! Never touches the user's PulseAudio or PipeWire. Since every bot has a server of its own, no other bot's sound can
+//! reach this sink; [`Sink::streams`] lets the watchdog see that it is so.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::children::{ChildGroup, SpawnError};
+use crate::scratch::Scratch;
+
+const START_DEADLINE: Duration = Duration::from_secs(20);
+const QUERY_DEADLINE: Duration = Duration::from_secs(5);
+/// The name of the null sink; its monitor is what is recorded.
+pub const SINK_NAME: &str = "bot";
+
+/// Why there is no sound.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// PulseAudio could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A file could not be made or a query could not run.
+    #[error("cannot prepare or ask the sound server: {0}")]
+    Io(#[from] std::io::Error),
+    /// It ended, or did not answer in time.
+    #[error("PulseAudio did not answer within {} s", START_DEADLINE.as_secs())]
+    Silent,
+    /// An answer could not be understood.
+    #[error("pactl answered something unknown: {0}")]
+    Answer(String),
+}
+
+/// One stream that plays on this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// Plays to the bot's sink.
+    pub on_own_sink: bool,
+    /// The process that plays it, as it says itself.
+    pub process: Option<i32>,
+}
+
+/// A running sound server.
+#[derive(Debug)]
+pub struct Sink {
+    server: ChildGroup,
+    socket: PathBuf,
+    asker: Asker,
+}
+
+/// Asks a sound server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    socket: PathBuf,
+    home: PathBuf,
+}
+
+impl Sink {
+    /// Starts the server and waits until it answers.
+    pub async fn start(scratch: &Scratch) -> Result<Self, SinkError> {
+        let socket = scratch.runtime().join("native");
+        let mut command = scratch.command(Path::new("pulseaudio"));
+        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--system=false", "--use-pid-file=no"]);
+        command.arg("-L").arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
+        command.arg("-L").arg(format!("module-null-sink sink_name={SINK_NAME} rate=48000"));
+        command.args(["-L", "module-always-sink"]);
+        let log = scratch.log("pulseaudio.log")?;
+        command.stdout(Stdio::null()).stderr(log);
+        let server = ChildGroup::spawn("pulseaudio", &mut command)?;
+        let asker = Asker { socket: socket.clone(), home: scratch.file("home") };
+        let mut sink = Self { server, socket, asker };
+        sink.wait_until_ready().await?;
+        Ok(sink)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), SinkError> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            if self.server.has_ended().is_some() || Instant::now() > deadline {
+                return Err(SinkError::Silent);
+            }
+            if self.socket.exists() && matches!(self.asker.sink_index().await, Ok(Some(_))) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Lets a child play to or record from this server.
+    pub fn lend(&self, command: &mut Command) {
+        command.env("PULSE_SERVER", format!("unix:{}", self.socket.display()));
+    }
+
+    /// A handle for the watchdog.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        self.server.stop(Duration::from_secs(2)).await;
+    }
+}
+
+#[derive(Deserialize)]
+struct SinkRow {
+    index: i64,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct InputRow {
+    sink: i64,
+    #[serde(default)]
+    properties: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+impl Asker {
+    /// Everything that plays on this server now.
+    pub async fn streams(&self) -> Result<Vec<Stream>, SinkError> {
+        let own = self.sink_index().await?;
+        let rows: Vec<InputRow> = self.list("sink-inputs").await?;
+        Ok(rows.into_iter().map(|row| to_stream(&row, own)).collect())
+    }
+
+    async fn sink_index(&self) -> Result<Option<i64>, SinkError> {
+        let rows: Vec<SinkRow> = self.list("sinks").await?;
+        Ok(rows.into_iter().find(|row| row.name == SINK_NAME).map(|row| row.index))
+    }
+
+    async fn list<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<Vec<T>, SinkError> {
+        let mut command = Command::new("pactl");
+        command.env("PULSE_SERVER", format!("unix:{}", self.socket.display())).env("HOME", &self.home).env("LC_ALL", "C.UTF-8");
+        command.args(["-f", "json", "list", what]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let output = timeout(QUERY_DEADLINE, command.output()).await.map_err(|_| SinkError::Silent)??;
+        if !output.status.success() {
+            return Err(SinkError::Silent);
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| SinkError::Answer(error.to_string()))
+    }
+}
+
+fn to_stream(row: &InputRow, own: Option<i64>) -> Stream {
+    let process = row.properties.get("application.process.id").and_then(|value| value.as_str()?.parse().ok());
+    Stream { on_own_sink: own == Some(row.sink), process }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_on_another_sink_is_seen_as_such() {
+        let row: InputRow = serde_json::from_str(r#"{"sink":3,"properties":{"application.process.id":"77"}}"#).unwrap();
+        assert_eq!(to_stream(&row, Some(3)), Stream { on_own_sink: true, process: Some(77) });
+        assert_eq!(to_stream(&row, Some(4)), Stream { on_own_sink: false, process: Some(77) });
+        assert!(!to_stream(&row, None).on_own_sink);
+    }
+}

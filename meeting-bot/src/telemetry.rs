@@ -1,0 +1,12 @@
+//! Logs: text for a person, JSON with `LOG_FORMAT=json`. Never an address with its passcode, never a name.
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error; `LOG_LEVEL` (default `info`) filters.
+pub fn start() {
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json");
+    // A second start, as in tests, keeps the first.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}

@@ -1,0 +1,149 @@
+//! A real `meeting-bot` process and what a manager does with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use bot_model::session::{CaptureSettings, SessionEvent, SessionLimits, SessionPhase, SessionState};
+use serde_json::json;
+
+pub(crate) struct Bot {
+    pub(crate) process: Child,
+    pub(crate) base: String,
+    pub(crate) output: PathBuf,
+    folder: tempfile::TempDir,
+    http: reqwest::Client,
+}
+
+impl Bot {
+    pub(crate) async fn start(practice_origin: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (port_file, output) = (folder.path().join("port"), folder.path().join("out"));
+        std::fs::create_dir(&output).unwrap();
+        let log = std::fs::File::create(folder.path().join("bot.log")).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_meeting-bot"))
+            .env("MEETING_BOT_LISTEN", "127.0.0.1:0")
+            .env("MEETING_BOT_PORT_FILE", &port_file)
+            .env("MEETING_BOT_SCRATCH", folder.path().join("scratch"))
+            .env("PRACTICE_ROOM_ORIGIN", practice_origin)
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let address = until("the port file", Duration::from_secs(20), async || std::fs::read_to_string(&port_file).ok()).await;
+        Self { process, base: format!("http://{address}"), output, folder, http: reqwest::Client::new() }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("bot.log")).unwrap()
+    }
+
+    /// What is left of the bot's private folders.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.folder.path().join("scratch")
+    }
+
+    pub(crate) async fn join(&self, code: &str, limits: SessionLimits) -> reqwest::Response {
+        let body = json!({
+            "session_id": format!("s-{code}"),
+            "meeting": format!("practice:meet/{code}"),
+            "display_name": "Recorder Zoë",
+            "output_dir": self.output,
+            "limits": limits,
+            "capture": CaptureSettings { segment_secs: 2, ..CaptureSettings::default() },
+        });
+        self.http.post(format!("{}/v1/session", self.base)).json(&body).send().await.unwrap()
+    }
+
+    pub(crate) async fn state(&self) -> SessionState {
+        self.http.get(format!("{}/v1/session", self.base)).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: serde_json::Value) -> reqwest::StatusCode {
+        self.http.post(format!("{}{path}", self.base)).json(&body).send().await.unwrap().status()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        self.http.get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
+    /// The whole timeline, read as server-sent events after the session's end.
+    pub(crate) async fn timeline(&self, after: u64) -> Vec<SessionEvent> {
+        let request = self.http.get(format!("{}/v1/session/events", self.base)).header("last-event-id", after);
+        let text = request.send().await.unwrap().text().await.unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+    }
+
+    pub(crate) async fn reaches(&self, phase: SessionPhase, limit: Duration) -> SessionState {
+        self.satisfies(&format!("phase {phase:?}"), limit, |state| state.phase >= phase).await
+    }
+
+    pub(crate) async fn satisfies(&self, what: &str, limit: Duration, test: impl Fn(&SessionState) -> bool) -> SessionState {
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = self.state().await;
+            if test(&state) {
+                return state;
+            }
+            assert!(
+                Instant::now() < deadline && state.phase != SessionPhase::Ended,
+                "not {what} in {limit:?}: {state:?}\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    pub(crate) async fn exits(&mut self, limit: Duration) -> ExitStatus {
+        let process = &mut self.process;
+        until("the bot's exit", limit, async || process.try_wait().unwrap()).await
+    }
+
+    pub(crate) fn part(&self, number: u32) -> PathBuf {
+        self.output.join(bot_model::segment::part_folder(number))
+    }
+
+    /// Every living process that has this bot's private folder in its command line or environment.
+    pub(crate) fn descendants(&self) -> Vec<i32> {
+        processes_with(&self.scratch())
+    }
+}
+
+impl Drop for Bot {
+    fn drop(&mut self) {
+        for pid in self.descendants().into_iter().filter_map(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Processes whose environment names a folder; the bot itself names it only as MEETING_BOT_SCRATCH.
+pub(crate) fn processes_with(folder: &Path) -> Vec<i32> {
+    let needle = format!("HOME={}", folder.display()).into_bytes();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let environment = std::fs::read(entry.path().join("environ")).ok()?;
+            environment.windows(needle.len()).any(|window| window == needle).then_some(pid)
+        })
+        .collect()
+}
+
+pub(crate) async fn until<T>(what: &str, limit: Duration, mut test: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = test().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,67 @@
+//! A tiny stand-in for Meet's guest view whose stage the test sets: no WebRTC, but a picture and a sound to record.
+//! It tells the server what the bot does (`joined`, `left`, microphone state), so that a test can see it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Path, State};
+use axum::response::Html;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) stage: &'static str,
+    pub(crate) others: u32,
+    pub(crate) tone_hz: u32,
+    pub(crate) seen: BTreeMap<String, Value>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Replica {
+    pub(crate) origin: String,
+    rooms: Arc<Mutex<BTreeMap<String, Room>>>,
+}
+
+impl Replica {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let replica = Self { origin, rooms: Arc::default() };
+        let router = Router::new()
+            .route("/meet/{code}", get(|| async { Html(PAGE) }))
+            .route("/stage/{code}", get(stage))
+            .route("/seen/{code}", post(seen))
+            .with_state(replica.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        replica
+    }
+
+    pub(crate) fn open(&self, code: &str, tone_hz: u32) {
+        let room = Room { stage: "lobby", others: 1, tone_hz, seen: BTreeMap::new() };
+        self.rooms.lock().unwrap().insert(code.to_owned(), room);
+    }
+
+    pub(crate) fn set(&self, code: &str, stage: &'static str, others: u32) {
+        let mut rooms = self.rooms.lock().unwrap();
+        let room = rooms.get_mut(code).unwrap();
+        (room.stage, room.others) = (stage, others);
+    }
+
+    /// What the page has told about the bot so far.
+    pub(crate) fn seen(&self, code: &str) -> BTreeMap<String, Value> {
+        self.rooms.lock().unwrap()[code].seen.clone()
+    }
+}
+
+async fn stage(State(replica): State<Replica>, Path(code): Path<String>) -> Json<Value> {
+    let room = replica.rooms.lock().unwrap()[&code].clone();
+    Json(json!({ "stage": room.stage, "others": room.others, "tone": room.tone_hz }))
+}
+
+async fn seen(State(replica): State<Replica>, Path(code): Path<String>, Json(facts): Json<BTreeMap<String, Value>>) {
+    replica.rooms.lock().unwrap().get_mut(&code).unwrap().seen.extend(facts);
+}
+
+const PAGE: &str = include_str!("replica.html");
