@@ -1,0 +1,210 @@
+//! Judges a recording by its content: the time code in its frames, and the beeps in its sound.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::timecode::{self, CELLS, Reading, WRAPS_AFTER_MS};
+
+/// Samples a second that the sound is decoded to.
+const SAMPLE_RATE: usize = 16_000;
+/// Length of the windows in which tones are looked for: 5 ms.
+const WINDOW: usize = SAMPLE_RATE / 200;
+/// A second is silent below this root mean square (of 32,767): -60 dBFS.
+const SILENCE: f64 = 32.8;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judgement {
+    /// Length of the video in seconds, by its frames.
+    pub duration_secs: f64,
+    /// Frames in the file.
+    pub frames: usize,
+    /// Frames whose time code could be read.
+    pub decoded_frames: usize,
+    /// Frames whose time code differs from the one before.
+    pub unique_frames: usize,
+    /// Longest step from one time code to the next, in milliseconds.
+    pub longest_gap_ms: u32,
+    /// Whole seconds without sound.
+    pub silent_seconds: usize,
+    /// Beeps heard.
+    pub beeps: usize,
+    /// Median of sound against picture in milliseconds, positive where the sound is late; `None` without pairs.
+    pub av_offset_ms: Option<f64>,
+}
+
+/// Why a file could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// ffmpeg is missing or refuses the file.
+    #[error("ffmpeg cannot read {file}: {message}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// ffmpeg's words.
+        message: String,
+    },
+}
+
+/// Judges a recording of the replica's page at 1280x720 whose clock beeps at 1 kHz.
+///
+/// # Errors
+/// When ffmpeg (`FFMPEG_PATH`, else from the path) cannot decode the file.
+pub fn judge(file: &Path) -> Result<Judgement, JudgeError> {
+    judge_tone(file, 1_000.0)
+}
+
+/// The same for a clock that beeps at `tone_hz`.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_tone(file: &Path, tone_hz: f64) -> Result<Judgement, JudgeError> {
+    let rate = 60.0;
+    // A fixed fine rate turns frame numbers into times whatever the file's own rate is.
+    let filter = format!("fps={rate}:round=near,{}", timecode::FFMPEG_FILTER);
+    let picture = decode(file, &["-map", "0:v:0", "-vf", &filter, "-f", "rawvideo", "-pix_fmt", "gray"])?;
+    let count = decode(
+        file,
+        &["-map", "0:v:0", "-vf", "scale=1:1:flags=neighbor,format=gray", "-f", "rawvideo", "-fps_mode", "passthrough"],
+    )?;
+    let sound = decode(
+        file,
+        &["-map", "0:a:0", "-ac", "1", "-ar", &SAMPLE_RATE.to_string(), "-af", "aresample=async=1:first_pts=0", "-f", "s16le"],
+    )?;
+    let readings = readings(&picture);
+    let samples: Vec<i16> = sound.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+    let beeps = onsets(&samples, tone_hz);
+    Ok(Judgement {
+        duration_secs: readings.len() as f64 / rate,
+        frames: count.len(),
+        decoded_frames: if readings.is_empty() { 0 } else { readings.iter().flatten().count() * count.len() / readings.len() },
+        unique_frames: steps(&readings).count() + 1,
+        longest_gap_ms: steps(&readings).max().unwrap_or_default(),
+        silent_seconds: silent_seconds(&samples),
+        av_offset_ms: offset(&readings, rate, &beeps),
+        beeps: beeps.len(),
+    })
+}
+
+fn decode(file: &Path, arguments: &[&str]) -> Result<Vec<u8>, JudgeError> {
+    let unreadable = |message: String| JudgeError::Unreadable { file: file.display().to_string(), message };
+    let output = Command::new(std::env::var_os("FFMPEG_PATH").unwrap_or_else(|| "ffmpeg".into()))
+        .args(["-nostdin", "-loglevel", "error", "-i"])
+        .arg(file)
+        .args(arguments)
+        .arg("pipe:1")
+        .output()
+        .map_err(|error| unreadable(error.to_string()))?;
+    if !output.status.success() {
+        return Err(unreadable(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    Ok(output.stdout)
+}
+
+fn readings(picture: &[u8]) -> Vec<Option<Reading>> {
+    picture.as_chunks::<CELLS>().0.iter().map(timecode::read).collect()
+}
+
+/// The steps, in milliseconds, from each time code to the next different one.
+fn steps(readings: &[Option<Reading>]) -> impl Iterator<Item = u32> {
+    let codes: Vec<u32> = readings.iter().flatten().map(|reading| reading.ms).collect();
+    let steps: Vec<u32> =
+        codes.windows(2).map(|pair| (pair[1] + WRAPS_AFTER_MS - pair[0]) % WRAPS_AFTER_MS).filter(|step| *step > 0).collect();
+    steps.into_iter()
+}
+
+/// Seconds at which the tone begins: loud after at least 300 ms without.
+fn onsets(samples: &[i16], tone_hz: f64) -> Vec<f64> {
+    let power: Vec<f64> = samples.chunks_exact(WINDOW).map(|window| tone(window, tone_hz)).collect();
+    let loudest = power.iter().copied().fold(0.0, f64::max);
+    // Well above other voices and below the beep's own edge.
+    let threshold = (loudest * 0.25).max(300.0);
+    let mut onsets = Vec::new();
+    let mut quiet = 60;
+    for (index, power) in power.iter().enumerate() {
+        if *power < threshold {
+            quiet += 1;
+        } else {
+            if quiet >= 60 {
+                onsets.push((index * WINDOW) as f64 / SAMPLE_RATE as f64);
+            }
+            quiet = 0;
+        }
+    }
+    onsets
+}
+
+/// Amplitude of one frequency in a window (Goertzel).
+fn tone(window: &[i16], hz: f64) -> f64 {
+    let coefficient = 2.0 * (2.0 * std::f64::consts::PI * hz / SAMPLE_RATE as f64).cos();
+    let (mut last, mut before) = (0.0, 0.0);
+    for sample in window {
+        (last, before) = (f64::from(*sample) + coefficient * last - before, last);
+    }
+    let power = last * last + before * before - coefficient * last * before;
+    2.0 * power.max(0.0).sqrt() / window.len() as f64
+}
+
+fn silent_seconds(samples: &[i16]) -> usize {
+    let loudness = |second: &[i16]| {
+        let sum: f64 = second.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        (sum / second.len() as f64).sqrt()
+    };
+    samples.chunks_exact(SAMPLE_RATE).filter(|second| loudness(second) < SILENCE).count()
+}
+
+/// Median over the flashes of "nearest beep minus flash". A flash is seen on average half a frame after it began.
+fn offset(readings: &[Option<Reading>], rate: f64, beeps: &[f64]) -> Option<f64> {
+    let shown: Vec<(f64, Reading)> = readings
+        .iter()
+        .enumerate()
+        .filter_map(|(index, reading)| reading.map(|reading| (index as f64 / rate, reading)))
+        .collect();
+    let changes: Vec<f64> = shown.windows(2).filter(|pair| pair[0].1.ms != pair[1].1.ms).map(|pair| pair[1].0).collect();
+    let frame = match (changes.first(), changes.last()) {
+        (Some(first), Some(last)) if changes.len() > 1 => (last - first) / (changes.len() - 1) as f64,
+        _ => return None,
+    };
+    let flashes = shown.windows(2).filter(|pair| !pair[0].1.flash && pair[1].1.flash).map(|pair| pair[1].0 - frame / 2.0);
+    let mut offsets: Vec<f64> = flashes
+        .filter_map(|flash| {
+            let nearest = beeps.iter().map(|beep| beep - flash).min_by(|a, b| a.abs().total_cmp(&b.abs()))?;
+            (nearest.abs() <= 0.5).then_some(nearest * 1_000.0)
+        })
+        .collect();
+    offsets.sort_by(f64::total_cmp);
+    offsets.get(offsets.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second_of(tone_hz: f64, from: usize, to: usize) -> Vec<i16> {
+        let wave = |at: usize| (12_000.0 * (2.0 * std::f64::consts::PI * tone_hz * at as f64 / SAMPLE_RATE as f64).sin()) as i16;
+        (0..SAMPLE_RATE).map(|at| if (from..to).contains(&at) { wave(at) } else { 0 }).collect()
+    }
+
+    #[test]
+    fn beeps_are_found_by_their_frequency_and_silence_by_its_absence() {
+        let mut samples = second_of(1_000.0, 1_600, 3_200);
+        samples.extend(second_of(440.0, 0, SAMPLE_RATE));
+        samples.extend(second_of(1_000.0, 8_000, 9_600));
+        samples.extend(vec![0; SAMPLE_RATE]);
+        let onsets = onsets(&samples, 1_000.0);
+        assert_eq!(onsets.len(), 2, "{onsets:?}");
+        assert!((onsets[0] - 0.1).abs() < 0.006 && (onsets[1] - 2.5).abs() < 0.006, "{onsets:?}");
+        assert_eq!(silent_seconds(&samples), 1);
+    }
+
+    #[test]
+    fn the_offset_is_that_of_the_beep_against_the_flash() {
+        let reading = |at: usize| Some(Reading { ms: (at / 4 * 66) as u32, flash: at % 60 < 6 && at > 3 });
+        let readings: Vec<_> = (0..300).map(reading).collect();
+        let beeps: Vec<f64> = (1..5).map(|second| f64::from(second) + 0.040).collect();
+        let offset = offset(&readings, 60.0, &beeps).unwrap();
+        assert!((offset - 73.0).abs() < 3.0, "{offset}");
+    }
+}

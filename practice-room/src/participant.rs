@@ -1,0 +1,106 @@
+//! A synthetic participant: headless Chromium on the room's participant page.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// A browser that takes part; dropped, it leaves.
+pub struct SyntheticParticipant {
+    browser: Child,
+    _profile: tempfile::TempDir,
+}
+
+/// Why none could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ParticipantError {
+    /// No Chromium.
+    #[error("no Chromium found: install the package chromium, or set CHROME_PATH")]
+    NoBrowser,
+    /// It did not start.
+    #[error("cannot start the participant's browser: {0}")]
+    Start(#[from] std::io::Error),
+}
+
+/// Who takes part.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// Shown in the call.
+    pub name: String,
+    /// `clock` or `person`.
+    pub role: String,
+    /// Its sound, in Hz; 0 for the role's own.
+    pub tone_hz: u32,
+}
+
+impl SyntheticParticipant {
+    /// Opens `{origin}/meet/{room}/participant` in a browser of its own that plays nothing on this machine.
+    ///
+    /// # Errors
+    /// When there is no Chromium or it does not start.
+    pub fn start(origin: &str, room: &str, who: &Who) -> Result<Self, ParticipantError> {
+        use std::os::unix::process::CommandExt as _;
+        let profile = tempfile::tempdir()?;
+        let mut command = Command::new(chromium().ok_or(ParticipantError::NoBrowser)?);
+        command.args([
+            "--headless=new",
+            "--mute-audio",
+            "--allow-loopback-in-peer-connection",
+            "--autoplay-policy=no-user-gesture-required",
+            "--disable-background-timer-throttling",
+            "--disable-backgrounding-occluded-windows",
+            "--disable-renderer-backgrounding",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-features=WebRtcHideLocalIpsWithMdns",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-sync",
+            "--no-first-run",
+            "--window-size=640,360",
+        ]);
+        if rustix::process::geteuid().is_root() {
+            command.arg("--no-sandbox");
+        }
+        command.arg(format!("--user-data-dir={}", profile.path().display()));
+        command.arg(format!(
+            "{origin}/meet/{room}/participant?name={}&role={}&tone={}",
+            plain(&who.name),
+            plain(&who.role),
+            who.tone_hz
+        ));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Ok(Self { browser: command.spawn()?, _profile: profile })
+    }
+
+    /// True once the browser ended by itself.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn has_ended(&mut self) -> std::io::Result<bool> {
+        Ok(self.browser.try_wait()?.is_some())
+    }
+}
+
+impl Drop for SyntheticParticipant {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.browser.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        let _ = self.browser.wait();
+    }
+}
+
+fn chromium() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("CHROME_PATH").filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
+}
+
+/// Names go into an address: what is not plain is left out.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+}

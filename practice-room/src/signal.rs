@@ -1,0 +1,79 @@
+//! The socket between a page and its room: arrival, state, peers, and WebRTC messages between pages.
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use futures::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::room::Role;
+use crate::server::Rooms;
+
+/// Query of the socket's address.
+#[derive(Deserialize)]
+pub(crate) struct Arrival {
+    name: String,
+    role: Role,
+}
+
+/// What a page says.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum FromPage {
+    /// A WebRTC message for another page.
+    Signal { to: String, data: Value },
+    /// What it presented of the clock's picture.
+    Presented { data: Value },
+    /// It leaves.
+    Leave,
+}
+
+pub(crate) async fn connect(
+    State(rooms): State<Rooms>,
+    Path(code): Path<String>,
+    Query(arrival): Query<Arrival>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.on_upgrade(move |socket| talk(rooms, code, arrival, socket))
+}
+
+async fn talk(rooms: Rooms, code: String, arrival: Arrival, socket: WebSocket) {
+    let (page, mut to_page) = mpsc::unbounded_channel::<Value>();
+    let id = rooms.with_or_new(&code, |room| room.arrive(&arrival.name, arrival.role, page));
+    tracing::info!(room = %code, participant = %id, "arrived");
+    let (mut sink, mut stream) = socket.split();
+    loop {
+        tokio::select! {
+            message = to_page.recv() => {
+                let Some(message) = message else { break };
+                if sink.send(Message::text(message.to_string())).await.is_err() {
+                    break;
+                }
+            }
+            said = stream.next() => match said {
+                Some(Ok(Message::Text(text))) => hear(&rooms, &code, &id, &text),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            },
+        }
+    }
+    rooms.with(&code, |room| room.leave(&id));
+    tracing::info!(room = %code, participant = %id, "gone");
+}
+
+fn hear(rooms: &Rooms, code: &str, id: &str, text: &str) {
+    match serde_json::from_str(text) {
+        Ok(FromPage::Signal { to, data }) => {
+            rooms.with(code, |room| room.relay(id, &to, &data));
+        }
+        Ok(FromPage::Presented { data }) => {
+            rooms.with(code, |room| room.note_presented(id, data));
+        }
+        Ok(FromPage::Leave) => {
+            rooms.with(code, |room| room.leave(id));
+        }
+        Err(error) => tracing::warn!(%error, "a page said what no page says"),
+    }
+}
