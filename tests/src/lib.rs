@@ -1,1 +1,9 @@
-//! Black-box suites: real binaries, real browser, real ffmpeg, real emulator.
+//! What the black-box suites and the demo share: real processes, a practice room, a whole stack on one machine.
+//!
+//! Nothing here replaces a part of the product: it starts the real binaries and asks them what they did.
+
+pub mod contact_sheet;
+pub mod gcs;
+pub mod process;
+pub mod room;
+pub mod stack;

@@ -1,0 +1,206 @@
+//! `make demo`: the whole job on this machine, with nothing but this machine.
+//!
+//! A practice room with two talking participants, a meeting scheduled now in the embedded store, the bot in the lobby,
+//! admitted, recording, the host ending the call, and the files. With `--meeting-url` it records a real call instead.
+//! Exit status 0 only if everything was verified.
+
+#![allow(clippy::print_stdout)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bot_model::document::{BotInstance, TimelineEvent};
+use bot_model::ids::MeetingPath;
+use bot_model::lifecycle::Phase;
+use bot_model::object_prefix::ObjectName;
+use clap::Parser;
+use serde_json::json;
+use tests::contact_sheet;
+use tests::process::Process;
+use tests::room::PracticeRoom;
+use tests::stack::Stack;
+
+/// Records one meeting end to end on this machine.
+#[derive(Parser)]
+struct Args {
+    /// Where everything of this run goes.
+    #[arg(long, default_value = "demo-output")]
+    output: PathBuf,
+    /// Seconds in the call before the host ends it.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Record this real call instead of the practice room's.
+    #[arg(long, env = "MEETING_URL")]
+    meeting_url: Option<String>,
+    /// Which platform's replica to use.
+    #[arg(long, env = "PLATFORM", default_value = "meet")]
+    platform: String,
+}
+
+const ROOM: &str = "demo-room-one";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut args = Args::parse();
+    args.meeting_url = args.meeting_url.filter(|url| !url.trim().is_empty());
+    let run = args.output.join(chrono::Local::now().format("%Y%m%d-%H%M%S").to_string());
+    std::fs::create_dir_all(&run).with_context(|| format!("create {}", run.display()))?;
+    let run = run.canonicalize()?;
+    let progress = Progress::new();
+    let recorded = match &args.meeting_url {
+        Some(url) => real_call(url, &run, &progress).await?,
+        None => practice_call(&args, &run, &progress).await?,
+    };
+    report(&recorded, &run, args.meeting_url.is_none())
+}
+
+/// What a run left behind.
+struct Recorded {
+    instance: BotInstance,
+    timeline: Vec<TimelineEvent>,
+    folder: PathBuf,
+}
+
+/// Lines with the time since the start.
+struct Progress {
+    begun: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { begun: Instant::now() }
+    }
+
+    fn say(&self, text: impl std::fmt::Display) {
+        println!("[{:>6.1} s] {text}", self.begun.elapsed().as_secs_f64());
+        let _ = std::io::stdout().flush();
+    }
+}
+
+async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<Recorded> {
+    ensure!(args.platform == "meet", "PLATFORM={} has no practice room yet; PLATFORM=meet has", args.platform);
+    let room = PracticeRoom::start(run).await?;
+    room.open(ROOM, json!({"lobby": true})).await?;
+    progress.say(format_args!("practice room open; look at it: {}/rooms/{ROOM}", room.origin));
+    let _people = participants(&room, run)?;
+    for role in ["clock", "person"] {
+        room.wait_for(ROOM, role, "in_call", Duration::from_secs(60)).await?;
+    }
+    progress.say("two participants are in the call, with real WebRTC picture and sound");
+    let stack = Stack::start(run, Some(&room.origin), &[]).await?;
+    let meeting = stack.schedule(&format!("practice:{}/{ROOM}", args.platform), "Recorder")?;
+    progress.say(format_args!("scheduled {meeting} in the embedded store; controller at {}", stack.http));
+    let guest = room.wait_for(ROOM, "guest", "waiting", Duration::from_secs(120)).await?;
+    progress.say("the bot asked to join and waits in the lobby");
+    follow(&stack, &meeting, progress, |instance| instance.phase >= Phase::WaitingRoom, Duration::from_secs(30)).await?;
+    room.act(ROOM, &guest, "admit").await?;
+    progress.say("the host admits it");
+    follow(&stack, &meeting, progress, |instance| instance.phase >= Phase::Recording, Duration::from_secs(60)).await?;
+    for second in 0..args.seconds {
+        if second % 10 == 0 {
+            progress.say(format_args!("recording, {} s to go", args.seconds - second));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    room.end(ROOM).await?;
+    let ended = Instant::now();
+    progress.say("the host ends the call");
+    let recorded = finish(stack, &meeting, progress).await?;
+    progress.say(format_args!("verified files {:.1} s after the end of the call", ended.elapsed().as_secs_f64()));
+    Ok(recorded)
+}
+
+fn participants(room: &PracticeRoom, run: &Path) -> Result<[Process; 2]> {
+    Ok([
+        room.participant_process(ROOM, "Clara", "clock", 1000, run)?,
+        room.participant_process(ROOM, "Samir", "person", 330, run)?,
+    ])
+}
+
+async fn real_call(url: &str, run: &Path, progress: &Progress) -> Result<Recorded> {
+    let stack = Stack::start(run, None, &[]).await?;
+    let meeting = stack.schedule(url, "Recorder")?;
+    progress.say(format_args!("scheduled {meeting}; admit \"Recorder\" in the call; it leaves when everybody has left"));
+    finish(stack, &meeting, progress).await
+}
+
+async fn finish(stack: Stack, meeting: &MeetingPath, progress: &Progress) -> Result<Recorded> {
+    let limit = Duration::from_secs(11 * 3600);
+    let instance = follow(&stack, meeting, progress, |instance| instance.phase.is_terminal(), limit).await?;
+    let timeline = stack.timeline(&instance).await?;
+    ensure!(
+        instance.phase == Phase::Done,
+        "the recording ended {}: {}\nlogs lie below the run's folder",
+        instance.phase,
+        instance.facts.outcome.as_ref().map_or("no outcome", |outcome| &outcome.message)
+    );
+    let folder = stack.recording_folder(&instance)?;
+    Ok(Recorded { instance, timeline, folder })
+}
+
+/// Waits for an instance that `accept`s, saying each phase on the way.
+async fn follow(
+    stack: &Stack,
+    meeting: &MeetingPath,
+    progress: &Progress,
+    accept: impl Fn(&BotInstance) -> bool,
+    limit: Duration,
+) -> Result<BotInstance> {
+    let last = std::cell::Cell::new(None);
+    let seen = |instance: &BotInstance| {
+        if last.replace(Some(instance.phase)) != Some(instance.phase) {
+            progress.say(format_args!("  instance {} is {}", instance.id, instance.phase));
+        }
+        accept(instance) || instance.phase.is_terminal()
+    };
+    stack.wait_for("the next phase", meeting, limit, seen).await
+}
+
+fn report(recorded: &Recorded, run: &Path, is_practice: bool) -> Result<()> {
+    let Recorded { instance, timeline, folder } = recorded;
+    println!("\nTimeline of {} (attempt {})", instance.id, instance.facts.attempt);
+    for (index, event) in timeline.iter().enumerate() {
+        let lasted = timeline.get(index + 1).map(|next| (next.occurred_at - event.occurred_at).as_seconds_f64());
+        let lasted = lasted.map_or(String::new(), |seconds| format!("{seconds:>7.1} s"));
+        println!("  {}  {:<12} {:<18} {lasted:>10}  {}", event.occurred_at.format("%H:%M:%S%.3f"), event.phase, event.event, event.detail);
+    }
+    let outcome = instance.facts.outcome.as_ref().context("no outcome")?;
+    println!("Outcome: {} ({})", outcome.kind, outcome.message);
+    println!("\nFiles in {}", folder.display());
+    for artifact in &instance.facts.artifacts {
+        let name = artifact.name.file_name();
+        let length = artifact.duration_secs.map_or(String::new(), |seconds| format!("{seconds:.2} s"));
+        println!("  {name:<16} {:>9} bytes  crc32c {}  {length}  {}", artifact.bytes, artifact.crc32c, artifact.codecs.join(" + "));
+    }
+    let video = folder.join(ObjectName::Video.file_name());
+    for name in [ObjectName::Video, ObjectName::Audio, ObjectName::Manifest] {
+        ensure!(folder.join(name.file_name()).metadata()?.len() > 0, "{} is missing or empty", name.file_name());
+    }
+    println!("\nffprobe says");
+    print!("{}", ffprobe(&video)?);
+    let judged = practice_room::judge::judge(&video).context("judge the video")?;
+    let sheet = run.join("contact-sheet.png");
+    contact_sheet::write(&video, &sheet, judged.duration_secs, (4, 3))?;
+    if is_practice {
+        println!("\nRead back from the picture's time code and the sound's beeps\n  {judged:?}");
+        ensure!(judged.decoded_frames > 0, "no time code could be read from the picture");
+        ensure!(judged.beeps > 0, "no beep could be heard");
+    }
+    println!("\nContact sheet: {}\nVideo:         {}\nAll verified.", sheet.display(), video.display());
+    Ok(())
+}
+
+fn ffprobe(video: &Path) -> Result<String> {
+    let output = std::process::Command::new(std::env::var_os("FFPROBE_PATH").unwrap_or_else(|| "ffprobe".into()))
+        .args(["-v", "error", "-show_entries"])
+        .arg("stream=codec_name,codec_type,width,height,avg_frame_rate,sample_rate,channels:format=duration,size,bit_rate")
+        .args(["-of", "compact"])
+        .arg(video)
+        .output()
+        .context("start ffprobe")?;
+    ensure!(output.status.success(), "ffprobe refuses {}: {}", video.display(), String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
