@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::lifeline;
+
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -42,6 +44,7 @@ impl ChildGroup {
     pub fn spawn(name: &'static str, command: &mut Command) -> Result<Self, SpawnError> {
         let child = command.process_group(0).spawn().map_err(|source| SpawnError::Start { name, source })?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).ok_or(SpawnError::Gone { name })?;
+        lifeline::begins(group);
         Ok(Self { name, child, group, over: false })
     }
 
@@ -90,6 +93,7 @@ impl ChildGroup {
     fn end_group(&mut self) {
         if !self.over {
             let _ = kill_process_group(self.group, Signal::KILL);
+            lifeline::ends(self.group);
             self.over = true;
         }
     }

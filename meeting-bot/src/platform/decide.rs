@@ -187,36 +187,190 @@ fn decide_in_call(
     (admitted_at, now): (Duration, Duration),
 ) -> Decision {
     let in_call_for = now.saturating_sub(admitted_at);
-    if let Some(gone_since) = history.controls_gone_since {
-        let gone_for = now.saturating_sub(gone_since);
-        if let Some((meaning, _)) = history.reason_since {
-            let kind = if meaning == Meaning::Removed { OutcomeKind::Removed } else { OutcomeKind::HostEnded };
-            return Decision::End(kind, "the page says so and the call's controls are gone");
-        }
-        if observed.seen.host_differs && gone_for >= AWAY_STANDS {
-            return Decision::End(OutcomeKind::HostEnded, "the page has left the platform and the call's controls are gone");
-        }
-        if gone_for >= CONTROLS_GONE {
-            return Decision::End(OutcomeKind::PageUnresponsive, "the call's controls are gone and no reason is shown");
-        }
+    if let Some(end) = call_is_over(history, observed, now) {
+        return end;
     }
     if in_call_for >= Duration::from_secs(limits.max_recording_secs) {
         return Decision::End(OutcomeKind::MaxDuration, "the limit was reached");
     }
-    if let Some(since) = history.alone_since {
-        let alone_for = now.saturating_sub(since);
-        let (limit, kind) = if history.met_somebody {
-            (limits.everyone_left_secs, OutcomeKind::EveryoneLeft)
-        } else {
-            (limits.no_one_joined_secs, OutcomeKind::NoOneJoined)
-        };
-        if alone_for >= Duration::from_secs(limit) {
-            return Decision::End(kind, "two sources agree that nobody else is in the call");
-        }
+    let (alone_limit, kind) = if history.met_somebody {
+        (limits.everyone_left_secs, OutcomeKind::EveryoneLeft)
+    } else {
+        (limits.no_one_joined_secs, OutcomeKind::NoOneJoined)
+    };
+    if history.alone_since.is_some_and(|since| now.saturating_sub(since) >= Duration::from_secs(alone_limit)) {
+        return Decision::End(kind, "two sources agree that nobody else is in the call");
     }
     let silence_counts = limits.silence_secs > 0 && in_call_for >= Duration::from_secs(limits.silence_start_delay_secs);
     if silence_counts && observed.silent_for >= Duration::from_secs(limits.silence_secs) {
         return Decision::End(OutcomeKind::Silence, "no sound for the limit");
     }
     Decision::Record
+}
+
+/// The controls are gone (one signal) and something else says that the call is over (the other).
+fn call_is_over(history: &History, observed: &Observed, now: Duration) -> Option<Decision> {
+    let gone_for = now.saturating_sub(history.controls_gone_since?);
+    if let Some((meaning, _)) = history.reason_since {
+        let kind = if meaning == Meaning::Removed { OutcomeKind::Removed } else { OutcomeKind::HostEnded };
+        return Some(Decision::End(kind, "the page says so and the call's controls are gone"));
+    }
+    if observed.seen.host_differs && gone_for >= AWAY_STANDS {
+        return Some(Decision::End(OutcomeKind::HostEnded, "the page has left the platform and the call's controls are gone"));
+    }
+    let lost = gone_for >= CONTROLS_GONE;
+    lost.then_some(Decision::End(OutcomeKind::PageUnresponsive, "the call's controls are gone and no reason is shown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Meaning::*;
+
+    /// A look: second, what is shown, counts, seconds of silence.
+    type Look<'a> = (u64, &'a [Meaning], &'a [(&'a str, u32)], u64);
+
+    fn limits() -> SessionLimits {
+        SessionLimits {
+            join_timeout_secs: 120,
+            lobby_timeout_secs: 300,
+            max_recording_secs: 3_600,
+            everyone_left_secs: 60,
+            no_one_joined_secs: 600,
+            silence_secs: 900,
+            silence_start_delay_secs: 300,
+        }
+    }
+
+    /// Plays looks one after another; answers the last decision.
+    fn play(looks: &[Look<'_>]) -> Decision {
+        let mut history = History::default();
+        let mut decision = Decision::Stay;
+        for (second, shown, counts, silent) in looks {
+            let seen = Seen {
+                meanings: shown.iter().copied().collect(),
+                counts: counts.iter().map(|(name, count)| ((*name).to_owned(), Some(*count))).collect(),
+                ..Seen::default()
+            };
+            let observed = Observed { seen, silent_for: Duration::from_secs(*silent) };
+            let now = Duration::from_secs(*second);
+            history = history.after(&observed, &limits(), now);
+            decision = decide(&history, &observed, &limits(), now);
+        }
+        decision
+    }
+
+    fn ends(decision: Decision) -> Option<OutcomeKind> {
+        match decision {
+            Decision::End(kind, _) => Some(kind),
+            _ => None,
+        }
+    }
+
+    const NONE: &[(&str, u32)] = &[];
+
+    #[test]
+    fn every_wall_before_the_call_has_its_own_outcome() {
+        for (meaning, kind) in [
+            (Denied, OutcomeKind::Denied),
+            (RequestTimedOut, OutcomeKind::LobbyTimeout),
+            (Ended, OutcomeKind::EndedBeforeAdmission),
+            (Captcha, OutcomeKind::Captcha),
+            (SignIn, OutcomeKind::SignInRequired),
+            (NotFound, OutcomeKind::MeetingNotFound),
+            (Blocked, OutcomeKind::BlockedByPlatform),
+        ] {
+            let shown = [meaning];
+            assert_eq!(play(&[(1, &shown, NONE, 0)]), Decision::Stay, "{meaning:?} flashed once");
+            assert_eq!(ends(play(&[(1, &shown, NONE, 0), (5, &shown, NONE, 0)])), Some(kind), "{meaning:?}");
+        }
+    }
+
+    #[test]
+    fn a_wall_that_goes_away_starts_its_clock_again() {
+        let looks: [Look<'_>; 3] = [(1, &[Blocked], NONE, 0), (2, &[NamePrompt], NONE, 0), (5, &[Blocked], NONE, 0)];
+        assert_eq!(play(&looks), Decision::Stay);
+    }
+
+    #[test]
+    fn waiting_ends_by_its_own_limit_and_says_for_whom_it_waited() {
+        assert_eq!(play(&[(1, &[Lobby], NONE, 0), (299, &[Lobby], NONE, 0)]), Decision::Wait);
+        assert_eq!(ends(play(&[(1, &[Lobby], NONE, 0), (301, &[Lobby], NONE, 0)])), Some(OutcomeKind::LobbyTimeout));
+        let host: [Look<'_>; 2] = [(1, &[WaitingForHost], NONE, 0), (301, &[WaitingForHost], NONE, 0)];
+        assert_eq!(ends(play(&host)), Some(OutcomeKind::HostNeverStarted));
+    }
+
+    #[test]
+    fn a_page_with_no_known_way_to_join_is_reported_as_such() {
+        assert_eq!(play(&[(119, &[], NONE, 0)]), Decision::Stay);
+        assert_eq!(ends(play(&[(120, &[], NONE, 0)])), Some(OutcomeKind::JoinPageNotRecognised));
+    }
+
+    #[test]
+    fn a_text_alone_never_ends_a_recording() {
+        for meaning in [Ended, Removed, Left, Denied] {
+            let shown = [InCall, meaning];
+            let looks: [Look<'_>; 3] = [(1, &[InCall], NONE, 0), (2, &shown, NONE, 0), (2_000, &shown, NONE, 0)];
+            assert_eq!(play(&looks), Decision::Record, "{meaning:?} typed into the chat");
+        }
+    }
+
+    #[test]
+    fn missing_controls_alone_do_not_end_a_recording_soon() {
+        let looks: [Look<'_>; 3] = [(1, &[InCall], NONE, 0), (2, &[], NONE, 0), (50, &[], NONE, 0)];
+        assert_eq!(play(&looks), Decision::Record);
+        let back: [Look<'_>; 4] = [(1, &[InCall], NONE, 0), (2, &[], NONE, 0), (50, &[InCall], NONE, 0), (70, &[], NONE, 0)];
+        assert_eq!(play(&back), Decision::Record, "the clock did not start again");
+        let lost: [Look<'_>; 3] = [(1, &[InCall], NONE, 0), (2, &[], NONE, 0), (62, &[], NONE, 0)];
+        assert_eq!(ends(play(&lost)), Some(OutcomeKind::PageUnresponsive));
+    }
+
+    #[test]
+    fn text_and_missing_controls_end_it_at_once() {
+        for (meaning, kind) in [(Ended, OutcomeKind::HostEnded), (Removed, OutcomeKind::Removed), (Left, OutcomeKind::HostEnded)]
+        {
+            assert_eq!(ends(play(&[(1, &[InCall], NONE, 0), (2, &[meaning], NONE, 0)])), Some(kind), "{meaning:?}");
+        }
+    }
+
+    #[test]
+    fn being_alone_needs_two_sources_that_agree() {
+        let both: &[(&str, u32)] = &[("tiles", 0), ("people", 0)];
+        let one: &[(&str, u32)] = &[("tiles", 0)];
+        let split: &[(&str, u32)] = &[("tiles", 0), ("people", 2)];
+        let met: Look<'_> = (1, &[InCall], &[("tiles", 1), ("people", 1)], 0);
+        for (counts, silent, kind) in [
+            (both, 0, Some(OutcomeKind::EveryoneLeft)),
+            (one, 0, None),
+            (one, 70, Some(OutcomeKind::EveryoneLeft)),
+            (split, 70, None),
+            (NONE, 70, None),
+        ] {
+            let looks = [met, (10, &[InCall], counts, silent), (75, &[InCall], counts, silent)];
+            assert_eq!(ends(play(&looks)), kind, "{counts:?}, silent {silent}");
+        }
+    }
+
+    #[test]
+    fn nobody_ever_coming_has_a_longer_limit() {
+        let both: &[(&str, u32)] = &[("tiles", 0), ("people", 0)];
+        assert_eq!(play(&[(1, &[InCall], both, 0), (599, &[InCall], both, 0)]), Decision::Record);
+        assert_eq!(ends(play(&[(1, &[InCall], both, 0), (601, &[InCall], both, 0)])), Some(OutcomeKind::NoOneJoined));
+    }
+
+    #[test]
+    fn somebody_coming_back_starts_the_clock_of_being_alone_again() {
+        let (both, two): (&[(&str, u32)], &[(&str, u32)]) = (&[("tiles", 0), ("people", 0)], &[("tiles", 1), ("people", 1)]);
+        let looks: [Look<'_>; 4] =
+            [(1, &[InCall], two, 0), (10, &[InCall], both, 0), (60, &[InCall], two, 0), (80, &[InCall], both, 0)];
+        assert_eq!(play(&looks), Decision::Record);
+    }
+
+    #[test]
+    fn silence_counts_only_after_its_delay_and_length_only_by_the_clock() {
+        let two: &[(&str, u32)] = &[("tiles", 1), ("people", 1)];
+        assert_eq!(play(&[(1, &[InCall], two, 0), (200, &[InCall], two, 1_000)]), Decision::Record);
+        assert_eq!(ends(play(&[(1, &[InCall], two, 0), (1_500, &[InCall], two, 900)])), Some(OutcomeKind::Silence));
+        assert_eq!(ends(play(&[(1, &[InCall], two, 0), (3_601, &[InCall], two, 0)])), Some(OutcomeKind::MaxDuration));
+    }
 }

@@ -108,6 +108,36 @@ impl Bot {
         self.output.join(bot_model::segment::part_folder(number))
     }
 
+    /// Plays a tone to this bot's sound server, as a crossed wire would.
+    pub(crate) fn play_into_its_sink(&self, hertz: u32) -> Child {
+        let session = std::fs::read_dir(self.scratch()).unwrap().next().unwrap().unwrap().path();
+        let socket = [
+            session.join("run/native"),
+            Path::new("/tmp").join(format!("{}-run/native", session.file_name().unwrap().to_str().unwrap())),
+        ];
+        let socket = socket.iter().find(|socket| socket.exists()).unwrap();
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-re", "-f", "lavfi", "-i", &format!("sine=frequency={hertz}"), "-f", "pulse", "intruder"])
+            .env("PULSE_SERVER", format!("unix:{}", socket.display()))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// SIGKILL to every child whose program has this name.
+    pub(crate) fn kill_child(&self, program: &str) {
+        let mut killed = 0;
+        for pid in self.descendants() {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if name.trim() == program {
+                killed += 1;
+                let _ =
+                    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL);
+            }
+        }
+        assert!(killed > 0, "no {program} is running");
+    }
+
     /// Every living process that has this bot's private folder in its command line or environment.
     pub(crate) fn descendants(&self) -> Vec<i32> {
         processes_with(&self.scratch())
@@ -124,16 +154,15 @@ impl Drop for Bot {
     }
 }
 
-/// Processes whose environment names a folder; the bot itself names it only as MEETING_BOT_SCRATCH.
-pub(crate) fn processes_with(folder: &Path) -> Vec<i32> {
-    let needle = format!("HOME={}", folder.display()).into_bytes();
+/// Processes that name something below a folder in their environment or, since Chromium wipes its own, their command
+/// line. The bot itself names only the folder.
+fn processes_with(folder: &Path) -> Vec<i32> {
+    let needle = format!("{}/mb-", folder.display()).into_bytes();
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let names = |file: PathBuf| std::fs::read(file).is_ok_and(|text| text.windows(needle.len()).any(|window| window == needle));
     entries
-        .filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let environment = std::fs::read(entry.path().join("environ")).ok()?;
-            environment.windows(needle.len()).any(|window| window == needle).then_some(pid)
-        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| ["environ", "cmdline"].iter().any(|file| names(format!("/proc/{pid}/{file}").into())))
         .collect()
 }
 

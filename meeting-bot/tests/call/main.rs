@@ -91,3 +91,172 @@ async fn two_bots_at_once_each_record_their_own_sound_alone() {
         assert!(own > 0.5 && foreign < 0.01, "own tone {own}, the other bot's tone {foreign}");
     }
 }
+
+/// The negative control of the test above: were sounds ever to cross, both the recording and the watchdog would show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_sound_in_the_sink_is_heard_and_raises_the_watchdog() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "crossed", 440).await;
+    bot.satisfies("a segment", Duration::from_secs(30), |state| state.media.segments >= 1).await;
+    let mut intruder = bot.play_into_its_sink(1_200);
+    bot.satisfies("wrong sink", SOON, |state| !state.media.sink_is_right).await;
+    let before = bot.state().await.media.segments;
+    bot.satisfies("two more segments", SOON, |state| state.media.segments >= before + 2).await;
+    intruder.kill().unwrap();
+    intruder.wait().unwrap();
+    bot.satisfies("the right sink again", SOON, |state| state.media.sink_is_right).await;
+    replica.set("crossed", "ended", 0);
+    bot.reaches(SessionPhase::Ended, SOON).await;
+    let raised: Vec<bool> = bot
+        .timeline(0)
+        .await
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            SessionEventKind::Watchdog { signal, raised } if signal == "wrong_sink" => Some(raised),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(raised, [true, false]);
+    let foreign = media::share_of(&media::sound(&media::joined(&bot.part(0))), 1_200.0);
+    assert!(foreign > 0.05, "the foreign tone is not in the recording: {foreign}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_in_the_call_leaves_it_and_closes_the_last_segment_within_ten_seconds() {
+    let replica = Replica::start().await;
+    let mut bot = in_call(&replica, "drained", 1_000).await;
+    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    let began = std::time::Instant::now();
+    bot.terminate();
+    let status = bot.exits(Duration::from_secs(10)).await;
+    println!("exited after {:?}", began.elapsed());
+    assert_eq!(status.code(), Some(143), "{}", bot.log());
+    assert_eq!(replica.seen("drained")["left"], true, "the leave button was not pressed");
+    let end: PartEnd = serde_json::from_slice(&std::fs::read(bot.part(0).join("part-end.json")).unwrap()).unwrap();
+    let recorded = media::pictures(&media::joined(&bot.part(0))).brightness.len();
+    let info: PartInfo = serde_json::from_slice(&std::fs::read(bot.part(0).join("part.json")).unwrap()).unwrap();
+    let lasted = (end.ended_at - info.started_at).num_milliseconds() as f64 / 1_000.0;
+    assert!((recorded as f64 / 15.0 - lasted).abs() < 1.0, "{recorded} frames of {lasted} s");
+    assert!(bot.descendants().is_empty(), "processes are left");
+    assert_eq!(std::fs::read_dir(bot.scratch()).unwrap().count(), 0, "private folders are left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_bot_leaves_no_process_behind_and_its_closed_segments_stay() {
+    let replica = Replica::start().await;
+    let mut bot = in_call(&replica, "killed", 1_000).await;
+    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    bot.process.kill().unwrap();
+    bot::until("the end of every child", Duration::from_secs(15), async || bot.descendants().is_empty().then_some(())).await;
+    assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 4 * 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_ffmpeg_is_followed_by_a_new_part() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "parts", 1_000).await;
+    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    bot.kill_child("ffmpeg");
+    bot.satisfies("a second part with segments", SOON, |state| state.media.part == Some(1) && state.media.segments >= 5).await;
+    replica.set("parts", "removed", 0);
+    let state = bot.reaches(SessionPhase::Ended, SOON).await;
+    assert_eq!(state.end.unwrap().kind, OutcomeKind::Removed);
+    for part in 0..2 {
+        assert!(!media::pictures(&media::joined(&bot.part(part))).brightness.is_empty(), "part {part} does not play");
+        assert!(bot.part(part).join("part-end.json").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_browser_is_a_typed_outcome_and_what_was_recorded_is_kept() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "crash", 1_000).await;
+    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    bot.kill_child("chromium");
+    let state = bot.reaches(SessionPhase::Ended, SOON).await;
+    assert_eq!(state.end.unwrap().kind, OutcomeKind::BrowserCrashed);
+    assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 4 * 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_bot_has_recorded_nothing_and_answers_until_shut_down() {
+    let replica = Replica::start().await;
+    replica.open("denied", 1_000);
+    let mut bot = Bot::start(&replica.origin).await;
+    bot.join("denied", SessionLimits::default()).await;
+    bot.reaches(SessionPhase::WaitingRoom, BRING_UP).await;
+    replica.set("denied", "denied", 1);
+    let state = bot.reaches(SessionPhase::Ended, SOON).await;
+    assert_eq!(state.end.unwrap().kind, OutcomeKind::Denied);
+    assert_eq!(std::fs::read_dir(&bot.output).unwrap().count(), 0, "recorded before being admitted");
+    assert!(bot.get("/v1/session/screenshot").await.status().is_success(), "no picture of the refusal");
+    assert_eq!(bot.post("/shutdown", serde_json::Value::Null).await, 200);
+    assert_eq!(bot.exits(Duration::from_secs(5)).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_leave_the_bot_leaves_and_says_so() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "asked", 1_000).await;
+    let reason = serde_json::json!({ "reason": "asked_to_leave" });
+    assert_eq!(bot.post("/v1/session/leave", reason.clone()).await, 202);
+    assert_eq!(bot.post("/v1/session/leave", reason).await, 202);
+    let state = bot.reaches(SessionPhase::Ended, Duration::from_secs(10)).await;
+    assert_eq!(state.end.unwrap().kind, OutcomeKind::AskedToLeave);
+    assert!(state.media.segments >= 1, "even a short call is recorded");
+    assert_eq!(replica.seen("asked")["left"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_everybody_has_left_leaves_too() {
+    let replica = Replica::start().await;
+    replica.open("alone", 1_000);
+    let bot = Bot::start(&replica.origin).await;
+    let limits = SessionLimits { everyone_left_secs: 3, ..SessionLimits::default() };
+    bot.join("alone", limits).await;
+    bot.reaches(SessionPhase::WaitingRoom, BRING_UP).await;
+    replica.set("alone", "call", 2);
+    bot.satisfies("two others", SOON, |state| state.others_in_call == Some(2)).await;
+    replica.set("alone", "call", 0);
+    let state = bot.reaches(SessionPhase::Ended, SOON).await;
+    assert_eq!(state.end.unwrap().kind, OutcomeKind::EveryoneLeft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_no_manager_polls_leaves_after_45_seconds_and_ends() {
+    let replica = Replica::start().await;
+    let mut bot = in_call(&replica, "forgotten", 1_000).await;
+    // The one clock that cannot be hurried: nothing may poll meanwhile.
+    bot::until("the leaving", Duration::from_secs(60), async || replica.seen("forgotten").contains_key("left").then_some(()))
+        .await;
+    let state = bot.reaches(SessionPhase::Ended, SOON).await;
+    assert_eq!(state.end.unwrap().kind, OutcomeKind::ManagerLost);
+    assert_eq!(bot.exits(Duration::from_secs(60)).await.code(), Some(0), "an ended bot that nobody polls must end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unusable_requests_are_refused_without_repeating_them() {
+    let replica = Replica::start().await;
+    let bot = Bot::start(&replica.origin).await;
+    let http = reqwest::Client::new();
+    let post = |body: serde_json::Value| http.post(format!("{}/v1/session", bot.base)).json(&body).send();
+    let base = serde_json::json!({ "session_id": "s", "meeting": "https://zoom.us.evil.example/j/123456789?pwd=CANARY",
+        "display_name": "x", "output_dir": bot.output, "limits": SessionLimits::default(),
+        "capture": bot_model::session::CaptureSettings::default() });
+    let mut climbing = base.clone();
+    climbing["meeting"] = "practice:meet/room".into();
+    climbing["output_dir"] = "/nowhere/CANARY".into();
+    let mut preset = base.clone();
+    preset["meeting"] = "practice:meet/room".into();
+    preset["capture"]["preset"] = "CANARY -f null".into();
+    for body in [base, climbing, preset, serde_json::json!({ "session_id": "CANARY" })] {
+        let answer = post(body).await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("error") && !text.contains("CANARY"), "{text}");
+    }
+    assert_eq!(bot.state().await.phase, SessionPhase::Idle);
+    let from_a_page =
+        http.post(format!("{}/shutdown", bot.base)).header("origin", "https://meet.google.com").send().await.unwrap();
+    assert_eq!(from_a_page.status(), 403);
+}
