@@ -360,7 +360,8 @@ mod tests {
 
     #[test]
     fn somebody_coming_back_starts_the_clock_of_being_alone_again() {
-        let (both, two): (&[(&str, u32)], &[(&str, u32)]) = (&[("tiles", 0), ("people", 0)], &[("tiles", 1), ("people", 1)]);
+        let both: &[(&str, u32)] = &[("tiles", 0), ("people", 0)];
+        let two: &[(&str, u32)] = &[("tiles", 1), ("people", 1)];
         let looks: [Look<'_>; 4] =
             [(1, &[InCall], two, 0), (10, &[InCall], both, 0), (60, &[InCall], two, 0), (80, &[InCall], both, 0)];
         assert_eq!(play(&looks), Decision::Record);

@@ -52,10 +52,7 @@ async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pac
     let mut call = Call { hub, request, recorder: None };
     let mut engine = None;
     let end = match call.open(&studio, config, pack).await {
-        Ok(opened) => {
-            let driven = call.drive(&studio, engine.insert(opened)).await;
-            driven
-        }
+        Ok(opened) => call.drive(&studio, engine.insert(opened)).await,
         Err(end) => end,
     };
     call.close(studio, engine, end).await
