@@ -152,6 +152,11 @@ fn decide_before(history: &History, observed: &Observed, limits: &SessionLimits,
         }
     }
     if let Some(asked_at) = history.asked_at {
+        // Asked, yet the page asks again: the click was lost, or what looked like the waiting room was none.
+        let asks_again = observed.shows(Meaning::ReadyToJoin) && !observed.is_waiting();
+        if asks_again && now.saturating_sub(asked_at) < Duration::from_secs(limits.lobby_timeout_secs) {
+            return Decision::Stay;
+        }
         if now.saturating_sub(asked_at) >= Duration::from_secs(limits.lobby_timeout_secs) {
             let kind = if history.waits_for_host { OutcomeKind::HostNeverStarted } else { OutcomeKind::LobbyTimeout };
             return Decision::End(kind, "not admitted within the limit");
@@ -298,6 +303,14 @@ mod tests {
         assert_eq!(ends(play(&[(1, &[Lobby], NONE, 0), (301, &[Lobby], NONE, 0)])), Some(OutcomeKind::LobbyTimeout));
         let host: [Look<'_>; 2] = [(1, &[WaitingForHost], NONE, 0), (301, &[WaitingForHost], NONE, 0)];
         assert_eq!(ends(play(&host)), Some(OutcomeKind::HostNeverStarted));
+    }
+
+    #[test]
+    fn a_page_that_asks_again_after_a_waiting_room_is_answered_again() {
+        let looks: [Look<'_>; 2] = [(1, &[Lobby], NONE, 0), (2, &[NamePrompt, ReadyToJoin], NONE, 0)];
+        assert_eq!(play(&looks), Decision::Stay);
+        let late: [Look<'_>; 2] = [(1, &[Lobby], NONE, 0), (301, &[NamePrompt, ReadyToJoin], NONE, 0)];
+        assert_eq!(ends(play(&late)), Some(OutcomeKind::LobbyTimeout), "but not for ever");
     }
 
     #[test]

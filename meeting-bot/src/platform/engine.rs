@@ -41,6 +41,8 @@ struct Done {
     times: u32,
 }
 
+/// A page that never finishes loading is looked at anyway after this.
+const LOADING: Duration = Duration::from_secs(8);
 /// A step that shows no effect is done this often before the bot asks to join without it.
 const PATIENCE: u32 = 4;
 
@@ -54,7 +56,11 @@ impl Engine {
 
     /// One look, one decision, at most one step.
     pub async fn tick(&mut self, silent_for: Duration) -> Result<Tick, CdpError> {
-        let observed = Observed { seen: self.probe.look(&self.page).await?, silent_for };
+        let mut seen = self.probe.look(&self.page).await?;
+        if !seen.loaded && self.opened_at.elapsed() < LOADING {
+            seen = Seen::default();
+        }
+        let observed = Observed { seen, silent_for };
         if !observed.seen.problems.is_empty() {
             tracing::warn!(selectors = ?observed.seen.problems, "the browser refused selectors of the signal pack");
         }

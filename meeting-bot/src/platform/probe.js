@@ -58,7 +58,7 @@
   };
   return {
     host: location.host,
-    ready: document.readyState,
+    loaded: document.readyState === 'complete',
     host_differs: !spec.hosts.includes(location.host),
     meanings: spec.states.filter(holds).map((state) => state.means),
     counts: Object.fromEntries(spec.counts.map((source) => [source.name, count(source)])),

@@ -12,6 +12,9 @@ const SCRIPT: &str = include_str!("probe.js");
 /// What one look at the page saw.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Seen {
+    /// The page has loaded. Before, style sheets may be missing, and everything that is hidden later is shown.
+    #[serde(default)]
+    pub loaded: bool,
     /// The page has left the platform's hosts.
     pub host_differs: bool,
     /// The states that hold.
