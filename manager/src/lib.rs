@@ -1,1 +1,13 @@
-//! Steers one recording: run lease, join, spool, finalize, upload, verify, report.
+//! One run of one bot instance: takes the run lease, steers the meeting-bot, carries the recording out while the call runs,
+//! makes the files, verifies and reports.
+//!
+//! It launches nothing and decides on no retry: how it ended is its exit code, and the rest is the controller's.
+
+pub mod config;
+pub mod finalize;
+pub mod keeper;
+pub mod media;
+pub mod objects;
+pub mod record;
+pub mod sidecar;
+pub mod spool;

@@ -1,2 +1,74 @@
-//! Wires the library to the command line.
-fn main() {}
+//! Wires the manager to its environment and to SIGTERM.
+
+use bot_model::exit_code::ExitCode;
+use clap::{Parser, Subcommand};
+use manager::config::Config;
+use manager::record;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// One run of one bot. Everything is set by the environment: see the configuration reference.
+#[derive(Parser)]
+#[command(name = "manager", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Joins the call, records, makes the files (the default).
+    Record,
+    /// Makes the files of what was recorded, joining nothing.
+    Finalize,
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    log_to_stderr();
+    let config = match Config::read(|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(%problem, "unusable setting");
+            }
+            return ExitCode::BadConfiguration.into();
+        }
+    };
+    let finalize_only = matches!(Cli::parse().command, Some(Command::Finalize));
+    match run(&config, finalize_only).await {
+        Ok(code) => {
+            tracing::info!(bot_instance_id = %config.instance, attempt = config.attempt, code = code.code(), "run ended");
+            code.into()
+        }
+        Err(error) => {
+            tracing::error!(%error, "run failed before it joined");
+            ExitCode::RefusedBeforeJoin.into()
+        }
+    }
+}
+
+async fn run(config: &Config, finalize_only: bool) -> Result<ExitCode, record::RunError> {
+    let store = bot_store::connect::open(&config.store_url, config.naming.clone()).await?;
+    if finalize_only {
+        return record::finalize_only(config, store.as_ref()).await;
+    }
+    let (tell, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        terminate.recv().await;
+        tracing::info!("SIGTERM: leaving the call, carrying out what was recorded");
+        let _ = tell.send(true);
+        // A second one changes nothing; the sender lives on so that the receiver does.
+        terminate.recv().await;
+        tell.closed().await;
+    });
+    record::record(config, store.as_ref(), stop).await
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") { logs.json().init() } else { logs.init() }
+}

@@ -1,0 +1,175 @@
+//! The environment of a run, parsed and checked as a whole: every problem is reported at once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bot_model::configuration::{Naming, Problem};
+use bot_model::ids::InstanceId;
+use bot_model::lease::LeaseTimings;
+use bot_model::process as names;
+use bot_model::segment::is_run_label;
+use bot_model::session::SessionLimits;
+
+/// Everything that a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The attempt that this run belongs to.
+    pub attempt: u32,
+    /// Identifies this run.
+    pub run_id: String,
+    /// Names in the store.
+    pub naming: Naming,
+    /// Where the store is.
+    pub store_url: String,
+    /// Where the files go.
+    pub recordings_url: String,
+    /// Where the meeting-bot answers.
+    pub sidecar_url: String,
+    /// Folder of the run.
+    pub scratch: PathBuf,
+    /// The run lease's clocks.
+    pub timings: LeaseTimings,
+    /// How long an unleased manager stays in the call; `None` is without limit.
+    pub max_unleased: Option<Duration>,
+    /// The bot's limits.
+    pub limits: SessionLimits,
+    /// Name shown where the document names none.
+    pub default_bot_name: String,
+}
+
+/// Reads variables and gathers problems.
+struct Reader<F> {
+    lookup: F,
+    problems: Vec<Problem>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn required<T>(&mut self, name: &str, wants: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let got = self.text(name).unwrap_or_default();
+        let parsed = parse(got.trim());
+        if parsed.is_none() {
+            self.problems.push(Problem { variable: name.into(), got, wants: wants.into() });
+        }
+        parsed
+    }
+
+    fn optional<T>(&mut self, name: &str, wants: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.text(name).is_some().then(|| self.required(name, wants, parse))?
+    }
+
+    /// A whole number of `unit` seconds.
+    fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
+        let parsed = self.optional(name, "a whole number", |text| text.parse::<u64>().ok()?.checked_mul(unit));
+        parsed.unwrap_or(default)
+    }
+}
+
+impl Config {
+    /// Reads the environment through `lookup`.
+    ///
+    /// # Errors
+    /// Every unusable variable.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let naming = Naming::read(&lookup);
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let instance = reader.required(names::BOT_INSTANCE_ID, "the id of a bot_instances document", InstanceId::parse);
+        let attempt =
+            reader.required(names::ATTEMPT, "a whole number from 1", |text| text.parse().ok().filter(|attempt| *attempt >= 1));
+        let run_id = reader
+            .required(names::RUN_ID, "1 to 32 characters of a-z and 0-9", |text| is_run_label(text).then(|| text.to_owned()));
+        let store_url = reader
+            .required(names::STORE_URL, "sqlite:/path or firestore:project", |text| text.contains(':').then(|| text.to_owned()));
+        let recordings_url = reader.required(names::RECORDINGS_URL, "gs://bucket, s3://bucket or file:///folder", |text| {
+            text.contains("://").then(|| text.to_owned())
+        });
+        let scratch = reader.required(names::SCRATCH_DIR, "a folder", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
+        let sidecar_url = reader.text(names::MEETING_BOT_API_URL).unwrap_or_else(|| "http://127.0.0.1:3000".into());
+        let timings = match reader.seconds(names::RUN_LEASE_TTL_SECONDS, 1, 60) {
+            60 => LeaseTimings::default(),
+            ttl => LeaseTimings::from_ttl(Duration::from_secs(ttl.max(3))),
+        };
+        let max_unleased = reader.optional(names::MAX_UNLEASED_SECONDS, "a whole number of seconds", |text| {
+            text.parse().ok().map(Duration::from_secs)
+        });
+        let limits = limits(&mut reader);
+        let default_bot_name = reader.text(names::DEFAULT_BOT_NAME).unwrap_or_else(|| "Meeting Bot".into());
+        let mut problems = reader.problems;
+        let naming = naming.map_err(|found| problems.extend(found)).ok();
+        match (instance, attempt, run_id, store_url, recordings_url, scratch, naming) {
+            (Some(instance), Some(attempt), Some(run_id), Some(store_url), Some(recordings_url), Some(scratch), Some(naming))
+                if problems.is_empty() =>
+            {
+                Ok(Self {
+                    instance,
+                    attempt,
+                    run_id,
+                    naming,
+                    store_url,
+                    recordings_url,
+                    sidecar_url,
+                    scratch,
+                    timings,
+                    max_unleased,
+                    limits,
+                    default_bot_name,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimits {
+    let default = SessionLimits::default();
+    SessionLimits {
+        max_recording_secs: reader.seconds(names::MAX_RECORDING_DURATION_MINUTES, 60, default.max_recording_secs),
+        silence_secs: reader.seconds(names::MEETING_INACTIVITY_MINUTES, 60, default.silence_secs),
+        silence_start_delay_secs: reader.seconds(
+            names::INACTIVITY_DETECTION_START_DELAY_MINUTES,
+            60,
+            default.silence_start_delay_secs,
+        ),
+        lobby_timeout_secs: reader.seconds(names::LOBBY_TIMEOUT_MINUTES, 60, default.lobby_timeout_secs),
+        everyone_left_secs: reader.seconds(names::EVERYONE_LEFT_SECONDS, 1, default.everyone_left_secs),
+        no_one_joined_secs: reader.seconds(names::NO_ONE_JOINED_SECONDS, 1, default.no_one_joined_secs),
+        join_timeout_secs: default.join_timeout_secs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(extra: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        let mut pairs = vec![
+            ("BOT_INSTANCE_ID", "b1"),
+            ("ATTEMPT", "1"),
+            ("RUN_ID", "r1"),
+            ("STORE_URL", "sqlite:/s"),
+            ("RECORDINGS_URL", "file:///r"),
+            ("SCRATCH_DIR", "/s"),
+        ];
+        pairs.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));
+        pairs.extend(extra);
+        Config::read(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_seed_s_minutes_become_the_bot_s_limits() {
+        let config = read(&[("MAX_RECORDING_DURATION_MINUTES", "2"), ("MEETING_INACTIVITY_MINUTES", "")]).unwrap();
+        assert_eq!((config.limits.max_recording_secs, config.limits.silence_secs), (120, 900));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let problems =
+            read(&[("ATTEMPT", "0"), ("RUN_ID", "A B"), ("MEETING_INACTIVITY_MINUTES", "soon"), ("MEETINGS_QUERY_MODE", "x")]);
+        assert_eq!(problems.unwrap_err().len(), 4);
+    }
+}

@@ -1,0 +1,165 @@
+//! Keeps the run lease: every change of the instance goes through here, on the newest version and only while the run is ours.
+
+use std::time::Duration;
+
+use bot_model::document::{Facts, RecordingProgress};
+use bot_model::lease::{HeldLease, LeaseTimings};
+use bot_model::lifecycle::Step;
+use bot_store::protocol::run::{Renewal, end_run, freeze, renew, set_path};
+use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
+use bot_store::{Store, StoreError};
+use chrono::Utc;
+use tokio::time::Instant;
+
+/// A store call that takes longer than this is given up; the lease's own clocks decide what that means.
+const STORE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The lease of this run.
+pub struct Keeper<'a> {
+    store: &'a dyn Store,
+    record: InstanceRecord,
+    held: HeldLease,
+    timings: LeaseTimings,
+    begun: Instant,
+    renewal_due: Instant,
+}
+
+/// How a change through the keeper ended.
+#[derive(Debug)]
+pub enum Kept {
+    /// Done.
+    Done,
+    /// The run is not ours any more: drain, say nothing, go.
+    Fenced(String),
+    /// The lifecycle refuses the step.
+    Refused,
+    /// The store could not be reached; try again later.
+    Unreachable(StoreError),
+}
+
+impl<'a> Keeper<'a> {
+    /// Keeps a lease that was bound by a write sent at `sent_at`.
+    pub fn new(store: &'a dyn Store, record: InstanceRecord, timings: LeaseTimings, sent_at: Instant) -> Self {
+        let held = HeldLease::taken(timings, Duration::ZERO);
+        Self { store, record, held, timings, begun: sent_at, renewal_due: sent_at + timings.renew_every }
+    }
+
+    /// The instance as last seen.
+    pub fn record(&self) -> &InstanceRecord {
+        &self.record
+    }
+
+    /// The facts as last seen.
+    pub fn facts(&self) -> &Facts {
+        &self.record.instance.facts
+    }
+
+    /// The store.
+    pub fn store(&self) -> &'a dyn Store {
+        self.store
+    }
+
+    /// True while new steps may begin.
+    pub fn is_fresh(&self) -> bool {
+        self.held.is_fresh(self.begun.elapsed())
+    }
+
+    /// For how long no renewal has succeeded.
+    pub fn unrenewed_for(&self) -> Duration {
+        self.held.unrenewed_for(self.begun.elapsed())
+    }
+
+    /// Renews if it is time; reports progress.
+    pub async fn renew_if_due(&mut self, progress: Option<&RecordingProgress>) -> Kept {
+        if Instant::now() < self.renewal_due {
+            return Kept::Done;
+        }
+        let sent = self.begun.elapsed();
+        let record = self.record.clone();
+        let kept = self.rewritten(renew(self.store, &record, progress, Utc::now())).await;
+        // After a failure the next try comes sooner: the lease is running out.
+        let wait = if matches!(kept, Kept::Done) { self.timings.renew_every } else { self.timings.renew_every / 4 };
+        self.renewal_due = Instant::now() + wait;
+        if matches!(kept, Kept::Done) {
+            self.held.renewed(sent);
+        }
+        kept
+    }
+
+    /// Takes a step; a conflict with an unrelated write is resolved by renewing on what is there now.
+    pub async fn step(&mut self, step: Step, note: Note, edit: impl Fn(&mut Facts)) -> Kept {
+        for _ in 0..8 {
+            let sent = self.begun.elapsed();
+            let tried =
+                tokio::time::timeout(STORE_WITHIN, advance(self.store, &self.record, step, note.clone(), Utc::now(), &edit))
+                    .await;
+            match tried {
+                Ok(Ok(Advanced::Applied(record))) => {
+                    self.record = record;
+                    self.held.renewed(sent);
+                    return Kept::Done;
+                }
+                Ok(Ok(Advanced::Illegal(illegal))) => {
+                    tracing::warn!(%illegal, "step refused");
+                    return Kept::Refused;
+                }
+                Ok(Ok(Advanced::Conflict)) => match self.refresh().await {
+                    Kept::Done => {}
+                    other => return other,
+                },
+                Ok(Err(error)) => return Kept::Unreachable(error),
+                Err(_) => return Kept::Unreachable(slow("step")),
+            }
+        }
+        Kept::Unreachable(slow("step"))
+    }
+
+    /// Reads what is there now, and whether it is still ours, by renewing.
+    pub async fn refresh(&mut self) -> Kept {
+        let sent = self.begun.elapsed();
+        let record = self.record.clone();
+        let kept = self.rewritten(renew(self.store, &record, None, Utc::now())).await;
+        if matches!(kept, Kept::Done) {
+            self.held.renewed(sent);
+        }
+        kept
+    }
+
+    /// Marks the run as drained.
+    pub async fn end_run(&mut self, progress: Option<&RecordingProgress>) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(end_run(self.store, &record, progress, Utc::now())).await
+    }
+
+    /// Freezes a list of segments; the record then holds the one that stands.
+    pub async fn freeze(&mut self, list: &bot_model::document::FrozenList) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(freeze(self.store, &record, list)).await
+    }
+
+    /// Notes where the files go.
+    pub async fn set_path(&mut self, path: &bot_model::object_prefix::ObjectPrefix) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_path(self.store, &record, path)).await
+    }
+
+    async fn rewritten(&mut self, call: impl Future<Output = Result<Renewal, StoreError>>) -> Kept {
+        match tokio::time::timeout(STORE_WITHIN, call).await {
+            Ok(Ok(Renewal::Renewed(record))) => {
+                self.record = record;
+                Kept::Done
+            }
+            Ok(Ok(Renewal::Fenced(reason))) => Kept::Fenced(reason),
+            Ok(Err(error)) => Kept::Unreachable(error),
+            Err(_) => Kept::Unreachable(slow("renew")),
+        }
+    }
+}
+
+fn slow(operation: &'static str) -> StoreError {
+    StoreError {
+        kind: bot_store::StoreErrorKind::Unavailable,
+        operation,
+        message: format!("no answer within {STORE_WITHIN:?}, or the document kept changing"),
+    }
+}

@@ -1,0 +1,193 @@
+//! The bucket: `gs://` by Google's own crate, `s3://` and `file://` by object_store, behind five verbs.
+//!
+//! Raw objects are written create-only: their names hold their checksums, so "exists already" means "identical". Final files
+//! may be replaced until `done`. Every call has a wall-clock limit (a hanging store is a failing store), and what is worth
+//! retrying is retried here and nowhere else.
+
+mod gcs;
+mod portable;
+
+use std::path::Path;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use bytes::Bytes;
+
+pub use gcs::Gcs;
+pub use portable::Portable;
+
+/// Total time for one call's tries.
+const TOTAL: Duration = Duration::from_secs(60);
+
+/// A failed call to the bucket.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} failed: {message}")]
+pub struct ObjectError {
+    /// Which call.
+    pub operation: &'static str,
+    /// What the bucket said; names no secret.
+    pub message: String,
+    /// The same call may succeed later.
+    pub is_transient: bool,
+}
+
+/// How a create-only write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// Written.
+    Created,
+    /// An object of this name was there already.
+    Exists,
+}
+
+/// What the bucket knows of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Size.
+    pub bytes: u64,
+    /// Castagnoli checksum of what lies there, by the bucket itself or by reading it back.
+    pub crc32c: u32,
+}
+
+/// What a final file carries along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// MIME type.
+    pub content_type: &'static str,
+    /// Checksum of the whole.
+    pub crc32c: u32,
+    /// Hash of the frozen list that it was made of.
+    pub segments_sha256: String,
+}
+
+/// The bucket that recordings go to.
+#[derive(Debug, Clone)]
+pub enum Objects {
+    /// Google Cloud Storage.
+    Gcs(Gcs),
+    /// S3 or a folder.
+    Portable(Portable),
+}
+
+impl Objects {
+    /// Opens `gs://{bucket}[/{prefix}]`, `s3://{bucket}[/{prefix}]` or `file:///{folder}`.
+    ///
+    /// # Errors
+    /// When the address is none of these, or credentials are missing.
+    pub async fn open(url: &str) -> Result<Self, ObjectError> {
+        match url.split_once("://") {
+            Some(("gs", place)) if !place.is_empty() => Ok(Self::Gcs(Gcs::open(place).await?)),
+            Some(("s3" | "file", _)) => Ok(Self::Portable(Portable::open(url)?)),
+            _ => {
+                Err(permanent("open", format!("RECORDINGS_URL is {url:?}; it wants gs://bucket, s3://bucket or file:///folder")))
+            }
+        }
+    }
+
+    /// The full address of an object, as it stands in documents.
+    pub fn address(&self, name: &str) -> String {
+        match self {
+            Self::Gcs(gcs) => gcs.address(name),
+            Self::Portable(portable) => portable.address(name),
+        }
+    }
+
+    /// Writes an object that must not exist yet.
+    ///
+    /// # Errors
+    /// When it is neither written nor found written.
+    pub async fn put_new(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
+        self.tried("put", Duration::from_secs(30), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.put_new(name, bytes.clone(), label).await,
+                Self::Portable(portable) => portable.put_new(name, bytes.clone(), label).await,
+            }
+        })
+        .await
+    }
+
+    /// Writes a final file, replacing what an interrupted try left there.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
+        let limit = upload_limit(file);
+        self.tried("put", limit, || async {
+            match self {
+                Self::Gcs(gcs) => gcs.put_final(name, file, label).await,
+                Self::Portable(portable) => portable.put_final(name, file, label).await,
+            }
+        })
+        .await
+    }
+
+    /// Reads an object, or `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn get(&self, name: &str) -> Result<Option<Bytes>, ObjectError> {
+        self.tried("get", Duration::from_secs(60), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.get(name).await,
+                Self::Portable(portable) => portable.get(name).await,
+            }
+        })
+        .await
+    }
+
+    /// Size and checksum of an object, or `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn head(&self, name: &str) -> Result<Option<Head>, ObjectError> {
+        self.tried("head", Duration::from_secs(600), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.head(name).await,
+                Self::Portable(portable) => portable.head(name).await,
+            }
+        })
+        .await
+    }
+
+    /// Names below a folder (with its slash), relative to it, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        let mut names = self
+            .tried("list", Duration::from_secs(60), || async {
+                match self {
+                    Self::Gcs(gcs) => gcs.list(folder).await,
+                    Self::Portable(portable) => portable.list(folder).await,
+                }
+            })
+            .await?;
+        names.sort();
+        Ok(names)
+    }
+
+    async fn tried<T, F>(&self, operation: &'static str, limit: Duration, call: impl Fn() -> F) -> Result<T, ObjectError>
+    where
+        F: Future<Output = Result<T, ObjectError>>,
+    {
+        let once = || async {
+            let hung = || ObjectError { operation, message: format!("no answer within {limit:?}"), is_transient: true };
+            tokio::time::timeout(limit, call()).await.unwrap_or_else(|_| Err(hung()))
+        };
+        let backoff = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(8));
+        once.retry(backoff.with_max_times(6).with_total_delay(Some(TOTAL))).when(|error| error.is_transient).await
+    }
+}
+
+/// At least two minutes, and time for 1 MiB a second.
+fn upload_limit(file: &Path) -> Duration {
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    Duration::from_secs(120 + bytes / 1_048_576)
+}
+
+fn permanent(operation: &'static str, message: String) -> ObjectError {
+    ObjectError { operation, message, is_transient: false }
+}

@@ -1,0 +1,207 @@
+//! Google Cloud Storage, by Google's own crate: resumable, crc32c checked end to end.
+//!
+//! The crate lists objects over gRPC only; the one listing that a finalizer needs goes over the JSON API here, with the
+//! crate's credentials. `STORAGE_EMULATOR_HOST` names a local server without credentials, for tests.
+
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use google_cloud_auth::credentials::{CacheableResource, Credentials, anonymous};
+use google_cloud_storage::Error as GoogleError;
+use google_cloud_storage::client::Storage;
+use serde::Deserialize;
+
+use super::{Head, Label, ObjectError, Put, permanent};
+
+/// A bucket, and what it takes to reach it.
+#[derive(Debug, Clone)]
+pub struct Gcs {
+    storage: Storage,
+    credentials: Credentials,
+    http: reqwest::Client,
+    endpoint: String,
+    bucket: String,
+    prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing {
+    #[serde(default)]
+    items: Vec<Item>,
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    name: String,
+}
+
+impl Gcs {
+    /// Opens `{bucket}[/{prefix}]` with Application Default Credentials.
+    pub(super) async fn open(place: &str) -> Result<Self, ObjectError> {
+        let (bucket, prefix) = place.trim_end_matches('/').split_once('/').unwrap_or((place.trim_end_matches('/'), ""));
+        let emulator = std::env::var("STORAGE_EMULATOR_HOST").ok().filter(|host| !host.is_empty());
+        let (endpoint, credentials) = match emulator {
+            Some(host) if host.contains("://") => (host, anonymous::Builder::new().build()),
+            Some(host) => (format!("http://{host}"), anonymous::Builder::new().build()),
+            None => {
+                let found = google_cloud_auth::credentials::Builder::default().build();
+                let missing = |error| {
+                    permanent(
+                        "open",
+                        format!(
+                            "no Google credentials: {error} (on GKE: Workload Identity; else gcloud auth application-default login)"
+                        ),
+                    )
+                };
+                ("https://storage.googleapis.com".to_owned(), found.map_err(missing)?)
+            }
+        };
+        let endpoint = endpoint.trim_end_matches('/').to_owned();
+        let storage = Storage::builder().with_endpoint(endpoint.clone()).with_credentials(credentials.clone()).build().await;
+        Ok(Self {
+            storage: storage.map_err(|error| permanent("open", error.to_string()))?,
+            credentials,
+            http: reqwest::Client::new(),
+            endpoint,
+            bucket: bucket.to_owned(),
+            prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+        })
+    }
+
+    pub(super) fn address(&self, name: &str) -> String {
+        format!("gs://{}/{}{name}", self.bucket, self.prefix)
+    }
+
+    pub(super) async fn put_new(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
+        let written = self
+            .storage
+            .write_object(self.resource(), self.name(name), bytes)
+            .set_if_generation_match(0)
+            .set_content_type(label.content_type)
+            .with_known_crc32c(label.crc32c)
+            .send_unbuffered()
+            .await;
+        match written {
+            Ok(_) => Ok(Put::Created),
+            // The name holds the checksum: what is there is what was to be written.
+            Err(error) if error.http_status_code() == Some(412) => Ok(Put::Exists),
+            Err(error) => Err(from_google("put", &error)),
+        }
+    }
+
+    /// Creates the object, or replaces exactly the generation that is there.
+    pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
+        let generation = self.find(name).await?.map_or(0, |(generation, _)| generation);
+        let source = tokio::fs::File::open(file).await.map_err(|error| permanent("put", error.to_string()))?;
+        let written = self
+            .storage
+            .write_object(self.resource(), self.name(name), source)
+            .set_if_generation_match(generation)
+            .set_content_type(label.content_type)
+            .set_metadata([("segments-sha256", label.segments_sha256.as_str())])
+            .with_known_crc32c(label.crc32c)
+            .send_unbuffered()
+            .await;
+        match written {
+            Ok(_) => Ok(()),
+            // Another finalizer, or our own try whose answer was lost: the same file is fine.
+            Err(error) if error.http_status_code() == Some(412) => match self.find(name).await? {
+                Some((_, head)) if head.crc32c == label.crc32c => Ok(()),
+                _ => Err(ObjectError {
+                    operation: "put",
+                    message: "another writer replaced the object".into(),
+                    is_transient: true,
+                }),
+            },
+            Err(error) => Err(from_google("put", &error)),
+        }
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, ObjectError> {
+        let mut found = match self.storage.read_object(self.resource(), self.name(name)).send().await {
+            Ok(found) => found,
+            Err(error) if error.http_status_code() == Some(404) => return Ok(None),
+            Err(error) => return Err(from_google("get", &error)),
+        };
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = found.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| from_google("get", &error))?);
+        }
+        Ok(Some(bytes.freeze()))
+    }
+
+    pub(super) async fn head(&self, name: &str) -> Result<Option<Head>, ObjectError> {
+        Ok(self.find(name).await?.map(|(_, head)| head))
+    }
+
+    pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        let within = self.name(folder);
+        let mut names = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut request = self.http.get(format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket));
+            request = request.query(&[("prefix", within.as_str()), ("fields", "items(name),nextPageToken")]);
+            if let Some(token) = &token {
+                request = request.query(&[("pageToken", token)]);
+            }
+            let page: Listing = self.asked(request).await?;
+            names.extend(page.items.iter().filter_map(|item| item.name.strip_prefix(&within)).map(str::to_owned));
+            token = page.next_page_token;
+            if token.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// Generation and head of an object, by opening it.
+    async fn find(&self, name: &str) -> Result<Option<(i64, Head)>, ObjectError> {
+        match self.storage.read_object(self.resource(), self.name(name)).send().await {
+            Ok(found) => {
+                let object = found.object();
+                let crc32c = object.checksums.and_then(|checksums| checksums.crc32c).unwrap_or_default();
+                Ok(Some((object.generation, Head { bytes: u64::try_from(object.size).unwrap_or_default(), crc32c })))
+            }
+            Err(error) if error.http_status_code() == Some(404) => Ok(None),
+            Err(error) => Err(from_google("head", &error)),
+        }
+    }
+
+    async fn asked<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ObjectError> {
+        let denied = |error: google_cloud_auth::errors::CredentialsError| permanent("list", error.to_string());
+        let headers = match self.credentials.headers(http::Extensions::new()).await.map_err(denied)? {
+            CacheableResource::New { data, .. } => data,
+            CacheableResource::NotModified => http::HeaderMap::new(),
+        };
+        let failed = |error: reqwest::Error| {
+            let is_transient = error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429);
+            ObjectError { operation: "list", message: error.without_url().to_string(), is_transient }
+        };
+        request
+            .headers(headers)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(failed)?
+            .json()
+            .await
+            .map_err(failed)
+    }
+
+    fn resource(&self) -> String {
+        format!("projects/_/buckets/{}", self.bucket)
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+fn from_google(operation: &'static str, error: &GoogleError) -> ObjectError {
+    let is_transient = match error.http_status_code() {
+        Some(code) => code >= 500 || code == 429 || code == 408,
+        None => error.is_io() || error.is_timeout() || error.is_connect() || error.is_transport() || error.is_exhausted(),
+    };
+    ObjectError { operation, message: error.to_string(), is_transient }
+}

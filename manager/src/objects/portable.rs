@@ -1,0 +1,127 @@
+//! S3 and local folders, by object_store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::buffered::BufWriter;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Head, Label, ObjectError, Put, permanent};
+
+/// A bucket of S3, or a folder.
+#[derive(Debug, Clone)]
+pub struct Portable {
+    store: Arc<dyn ObjectStore>,
+    /// Such as `s3://bucket/prefix`, without a trailing slash.
+    base: String,
+    prefix: String,
+    /// A folder keeps no attributes.
+    keeps_attributes: bool,
+}
+
+impl Portable {
+    /// Opens `s3://{bucket}[/{prefix}]` with the credentials of the environment, or `file:///{folder}`.
+    pub(super) fn open(url: &str) -> Result<Self, ObjectError> {
+        let base = url.trim_end_matches('/').to_owned();
+        if let Some(folder) = base.strip_prefix("file://") {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| permanent("open", format!("cannot create the folder {folder}: {error}")))?;
+            let store = LocalFileSystem::new_with_prefix(folder)
+                .map_err(|error| from_store("open", &error))?
+                .with_automatic_cleanup(false);
+            return Ok(Self { store: Arc::new(store), base, prefix: String::new(), keeps_attributes: false });
+        }
+        let place = base.trim_start_matches("s3://");
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        // SHA-256 makes the server check what arrives.
+        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_checksum_algorithm(Checksum::SHA256);
+        let store = store.build().map_err(|error| from_store("open", &error))?;
+        Ok(Self { store: Arc::new(store), base, prefix, keeps_attributes: true })
+    }
+
+    pub(super) fn address(&self, name: &str) -> String {
+        format!("{}/{name}", self.base)
+    }
+
+    pub(super) async fn put_new(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
+        let options = PutOptions { mode: PutMode::Create, attributes: self.attributes(label), ..PutOptions::default() };
+        match self.store.put_opts(&self.path(name), bytes.into(), options).await {
+            Ok(_) => Ok(Put::Created),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Put::Exists),
+            Err(error) => Err(from_store("put", &error)),
+        }
+    }
+
+    pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
+        let unreadable = |error: std::io::Error| ObjectError { operation: "put", message: error.to_string(), is_transient: true };
+        let mut from = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let mut to = BufWriter::new(Arc::clone(&self.store), self.path(name)).with_attributes(self.attributes(label));
+        if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
+            let _ = to.abort().await;
+            return Err(unreadable(error));
+        }
+        to.shutdown().await.map_err(unreadable)
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, ObjectError> {
+        match self.store.get(&self.path(name)).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(|error| from_store("get", &error)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(from_store("get", &error)),
+        }
+    }
+
+    /// Neither S3 (without its newer checksums) nor a folder tells a crc32c, so the object is read back.
+    pub(super) async fn head(&self, name: &str) -> Result<Option<Head>, ObjectError> {
+        let found = match self.store.get(&self.path(name)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(from_store("head", &error)),
+        };
+        let mut head = Head { bytes: 0, crc32c: 0 };
+        let mut stream = found.into_stream();
+        while let Some(chunk) = stream.try_next().await.map_err(|error| from_store("head", &error))? {
+            head.bytes += chunk.len() as u64;
+            head.crc32c = crc32c::crc32c_append(head.crc32c, &chunk);
+        }
+        Ok(Some(head))
+    }
+
+    pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        let within = format!("{}{folder}", self.prefix);
+        let found: Vec<_> = self
+            .store
+            .list(Some(&ObjectPath::from(within.as_str())))
+            .try_collect()
+            .await
+            .map_err(|error| from_store("list", &error))?;
+        Ok(found.iter().filter_map(|object| object.location.as_ref().strip_prefix(&within)).map(str::to_owned).collect())
+    }
+
+    fn path(&self, name: &str) -> ObjectPath {
+        ObjectPath::from(format!("{}{name}", self.prefix))
+    }
+
+    fn attributes(&self, label: &Label) -> Attributes {
+        let mut attributes = Attributes::new();
+        if self.keeps_attributes {
+            attributes.insert(Attribute::ContentType, label.content_type.into());
+            attributes.insert(Attribute::Metadata("crc32c".into()), format!("{:08x}", label.crc32c).into());
+            attributes.insert(Attribute::Metadata("segments-sha256".into()), label.segments_sha256.clone().into());
+        }
+        attributes
+    }
+}
+
+fn from_store(operation: &'static str, error: &object_store::Error) -> ObjectError {
+    use object_store::Error as E;
+    let is_transient = matches!(error, E::Generic { .. } | E::JoinError { .. });
+    ObjectError { operation, message: error.to_string(), is_transient }
+}
