@@ -4,8 +4,11 @@
 //! is all it does ([`Store`]). The protocol (enqueue, claim, launch, run lease, slot, settle) is written once above it,
 //! in [`protocol`], so that two adapters cannot drift apart. `conformance` holds what both must pass.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod connect;
 pub mod firestore;
+mod key_path;
 mod port;
 pub mod protocol;
 pub mod sqlite;

@@ -14,11 +14,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bot_model::configuration::{Naming, QueryMode};
 use bot_model::document::Fields;
-use bot_model::ids::{InstanceId, MeetingPath};
+use bot_model::ids::InstanceId;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
 use tokio::sync::broadcast;
 
+use crate::key_path::key_of;
 use crate::{
     Commit, DocumentKey, HintStream, InstanceQuery, MeetingQuery, Page, Precondition, Record, Store, StoreError, StoreErrorKind,
     Version, Write, WriteMode,
@@ -26,6 +27,8 @@ use crate::{
 
 /// Firestore's limit, kept here too, so that nothing works on a laptop that fails in production.
 const MAX_DOCUMENT_BYTES: usize = 1_048_576;
+/// The same for the number of writes.
+const MAX_WRITES: usize = 500;
 /// How long a commit waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -188,6 +191,9 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn commit_in(connection: &mut Connection, writes: Vec<Write>) -> Result<Commit, StoreError> {
+    if writes.len() > MAX_WRITES {
+        return Err(refused("commit", format!("{} writes in one commit, at most {MAX_WRITES} are possible", writes.len())));
+    }
     let failed = |error: rusqlite::Error| from_sqlite("commit", &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let revision: i64 = transaction.query_row("SELECT revision + 1 FROM store", [], |row| row.get(0)).map_err(failed)?;
@@ -271,17 +277,6 @@ fn place<'a>(key: &DocumentKey, path: &'a str) -> (&'static str, &'a str, &'a st
 fn record((path, fields, revision): (String, String, i64)) -> Result<Option<Record>, StoreError> {
     let fields = fields_of(&fields)?;
     Ok(key_of(&path).map(|key| Record { key, fields, version: Version::from_adapter(revision.to_string()) }))
-}
-
-fn key_of(path: &str) -> Option<DocumentKey> {
-    match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["bot_instances", id] => InstanceId::parse(id).map(DocumentKey::Instance),
-        ["bot_instances", id, "events", event] => InstanceId::parse(id).map(|id| DocumentKey::Event(id, (*event).to_owned())),
-        ["live_calls", key] => Some(DocumentKey::Slot(bot_model::ids::CallKey::from_stored(key))),
-        ["recording_paths", key] => Some(DocumentKey::PathOwner(bot_model::ids::PathKey::from_stored(key))),
-        ["controllers", id] => Some(DocumentKey::Controller((*id).to_owned())),
-        _ => MeetingPath::parse(path).map(DocumentKey::Meeting),
-    }
 }
 
 fn fields_of(text: &str) -> Result<Fields, StoreError> {

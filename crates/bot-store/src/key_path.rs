@@ -1,0 +1,17 @@
+//! From a document's path back to its key; the other direction is [`DocumentKey::path`].
+
+use bot_model::ids::{CallKey, InstanceId, MeetingPath, PathKey};
+
+use crate::DocumentKey;
+
+/// The key of a path; `None` for a path that no key has.
+pub(crate) fn key_of(path: &str) -> Option<DocumentKey> {
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["bot_instances", id] => InstanceId::parse(id).map(DocumentKey::Instance),
+        ["bot_instances", id, "events", event] => InstanceId::parse(id).map(|id| DocumentKey::Event(id, (*event).to_owned())),
+        ["live_calls", key] => Some(DocumentKey::Slot(CallKey::from_stored(key))),
+        ["recording_paths", key] => Some(DocumentKey::PathOwner(PathKey::from_stored(key))),
+        ["controllers", id] => Some(DocumentKey::Controller((*id).to_owned())),
+        _ => MeetingPath::parse(path).map(DocumentKey::Meeting),
+    }
+}

@@ -1,0 +1,59 @@
+//! The conformance suite over the embedded store.
+
+use std::sync::Arc;
+
+use bot_model::configuration::Naming;
+use bot_store::conformance;
+use bot_store::sqlite::SqliteStore;
+use bot_store::{Store, StoreErrorKind};
+
+macro_rules! on_sqlite {
+    ($module:ident, $name:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let folder = tempfile::tempdir().unwrap();
+            conformance::$module::$name(format!("sqlite:{}", folder.path().join("new/store.sqlite").display())).await;
+        }
+    };
+}
+
+bot_store::for_each_conformance_case!(on_sqlite);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the second process of two_processes_never_win_the_same_document"]
+async fn second_process() {
+    conformance::processes::claim_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_newer_version_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let error = SqliteStore::open(&path, Naming::default()).await.err().unwrap();
+    assert_eq!(error.kind, StoreErrorKind::Refused);
+    assert!(error.message.contains("use the newer program"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_store_is_refused_unharmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    let text = "no database ".repeat(1000);
+    std::fs::write(&path, &text).unwrap();
+    assert!(SqliteStore::open(&path, Naming::default()).await.is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let key = bot_store::DocumentKey::Controller("c".into());
+    {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, Naming::default()).await.unwrap());
+        store.commit(vec![bot_store::Write::create(key.clone(), Default::default())]).await.unwrap();
+    }
+    let store = SqliteStore::open(&path, Naming::default()).await.unwrap();
+    assert!(store.read(&key).await.unwrap().is_some());
+}
