@@ -1,0 +1,37 @@
+# Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint fmt deny bench doctor clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## Install what a recording needs
+	@scripts/setup.sh --install run
+
+build: setup ## Build every binary
+	@cargo build --workspace --bins
+
+demo: ## Record one meeting on this machine (MEETING_URL=… records a real call instead)
+	@scripts/demo.sh
+
+test: ## Run every suite
+	@scripts/test.sh
+
+lint: ## Check format and lints
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## Format
+	@cargo fmt --all
+
+deny: ## Check licences, bans and sources of the dependencies
+	@scripts/deny.sh
+
+bench: ## Print the figures of speed and size
+	@scripts/bench.sh
+
+doctor: build ## Say what is missing on this machine
+	@. .cache/env && target/debug/controller doctor
+
+clean: ## Remove what was built and recorded
+	@rm -rf target demo-output .cache
