@@ -125,7 +125,7 @@ pub async fn a_commit_applies_all_of_its_writes_or_none(url: String) {
             Write::update(present.clone(), version.clone(), fields(json!({"n": 2}))),
         ]
     };
-    let stale = Version::from_adapter("1.000000001");
+    let stale = Version::from_adapter("1.000001000");
     assert_eq!(store.commit(group(&stale)).await.expect("commit"), Commit::Conflict);
     assert!(store.read(&event).await.expect("read").is_none() && store.read(&slot).await.expect("read").is_none());
     assert_eq!(get(&store, &present).await.version, version);

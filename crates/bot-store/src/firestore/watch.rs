@@ -3,7 +3,7 @@
 //! What the stream sends first, and again after a reset (the emulator resets on every change), is a replay of all matches:
 //! a document is a reason for a hint only when its update time is new to us.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use backon::BackoffBuilder as _;
 use bot_model::lifecycle::Status as InstanceStatus;
@@ -43,7 +43,7 @@ pub(super) fn hints(store: FirestoreStore) -> HintStream {
 async fn listen_for_ever(store: &FirestoreStore, hints: &mpsc::Sender<Hint>) {
     let mut delays = backoff().build();
     while !hints.is_closed() {
-        let mut listener = Listener { store, hints, seen: HashMap::new(), current: [false; 2] };
+        let mut listener = Listener { store, hints, seen: HashMap::new(), missing: BTreeSet::new(), current: [false; 2] };
         let ended = listener.run().await;
         tracing::debug!(reason = %ended, "the listener ended and starts again");
         if listener.is_current() {
@@ -61,6 +61,8 @@ struct Listener<'a> {
     store: &'a FirestoreStore,
     hints: &'a mpsc::Sender<Hint>,
     seen: HashMap<String, Option<Timestamp>>,
+    /// Known before a reset and not yet replayed: those still here when the replay is complete have left.
+    missing: BTreeSet<String>,
     current: [bool; 2],
 }
 
@@ -114,6 +116,11 @@ impl Listener<'_> {
     async fn take(&mut self, response: Option<ResponseType>) -> Result<(), Status> {
         match response {
             Some(ResponseType::TargetChange(change)) => match change.target_change_type() {
+                TargetChangeType::Reset => {
+                    let known: Vec<_> = self.seen.keys().filter(|name| self.is_of(name, &change.target_ids)).cloned().collect();
+                    self.missing.extend(known);
+                    Ok(())
+                }
                 TargetChangeType::Current => self.became_current(&change.target_ids).await,
                 TargetChangeType::Remove => {
                     let cause = change.cause.map_or_else(String::new, |cause| cause.message);
@@ -123,6 +130,7 @@ impl Listener<'_> {
             },
             Some(ResponseType::DocumentChange(change)) => match change.document {
                 Some(document) if change.removed_target_ids.is_empty() => {
+                    self.missing.remove(&document.name);
                     let known = self.seen.insert(document.name.clone(), document.update_time);
                     if known == Some(document.update_time) { Ok(()) } else { self.tell(&document.name).await }
                 }
@@ -137,6 +145,12 @@ impl Listener<'_> {
 
     /// The first time that all is known is a reason to look: something may have changed since the caller looked last.
     async fn became_current(&mut self, targets: &[i32]) -> Result<(), Status> {
+        let (gone, missing) = std::mem::take(&mut self.missing).into_iter().partition(|name| self.is_of(name, targets));
+        self.missing = missing;
+        let gone: BTreeSet<String> = gone;
+        for name in gone {
+            self.left(&name).await?;
+        }
         let before = self.is_current();
         for (flag, target) in self.current.iter_mut().zip([MEETINGS, INSTANCES]) {
             *flag |= targets.is_empty() || targets.contains(&target);
@@ -159,6 +173,15 @@ impl Listener<'_> {
             Some(DocumentKey::Instance(_)) => self.send(Hint::Instances).await,
             _ => Ok(()),
         }
+    }
+
+    /// True for a document of one of these targets; none stands for all.
+    fn is_of(&self, name: &str, targets: &[i32]) -> bool {
+        let target = match self.store.path_of(name).and_then(key_of) {
+            Some(DocumentKey::Instance(_)) => INSTANCES,
+            _ => MEETINGS,
+        };
+        targets.is_empty() || targets.contains(&target)
     }
 
     async fn send(&self, hint: Hint) -> Result<(), Status> {

@@ -132,12 +132,13 @@ async fn a_store_that_does_not_answer_is_unavailable() {
     // A port that was free a moment ago: nobody listens.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let output = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dead_store", "--ignored"])
+        .args(["--exact", "wire::dead_store", "--ignored"])
         .env("FIRESTORE_EMULATOR_HOST", format!("127.0.0.1:{port}"))
         .output()
         .await
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
