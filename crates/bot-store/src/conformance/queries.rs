@@ -163,7 +163,7 @@ pub async fn events_come_in_the_order_of_their_ids_and_of_their_instance_alone(u
 /// See its name.
 pub async fn instances_come_in_pages_by_status(url: String) {
     let store = open(&url).await;
-    let status = |n: usize| if n % 3 == 0 { "done" } else { "queued" };
+    let status = |n: usize| if n.is_multiple_of(3) { "done" } else { "queued" };
     put_all(&store, (0..30).map(|n| (instance(&format!("i{n:02}")), json!({"status": status(n)}))).collect()).await;
     put(&store, &meeting("meetings/m"), json!({"status": "queued"})).await;
     let expected: Vec<String> = (0..30).filter(|n| n % 3 != 0).map(|n| format!("bot_instances/i{n:02}")).collect();

@@ -4,6 +4,8 @@
 //! as production code reads it. With that variable set from outside, no emulator is started. Each case has a project id
 //! of its own and starts empty.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
+
 mod emulator;
 mod wire;
 
