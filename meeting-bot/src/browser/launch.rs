@@ -135,7 +135,8 @@ fn flags(options: &LaunchOptions) -> Vec<String> {
     ]
     .map(String::from)
     .into();
-    flags.push(format!("--window-size={},{}", options.width, options.height));
+    // One more than the display: a window of exactly its size is made one smaller by Chromium (no window manager).
+    flags.push(format!("--window-size={},{}", options.width + 1, options.height + 1));
     let mut disabled = vec!["Translate", "MediaRouter"];
     if options.practice {
         flags.push("--allow-loopback-in-peer-connection".into());

@@ -30,6 +30,7 @@ pub struct Engine {
     probe: Probe,
     limits: SessionLimits,
     display_name: String,
+    greeting: Option<String>,
     opened_at: Instant,
     history: History,
     done: HashMap<String, Done>,
@@ -51,7 +52,13 @@ impl Engine {
     pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: String) -> Self {
         let probe = Probe::new(&pack, practice_host);
         let history = History::default();
-        Self { page, pack, probe, limits, display_name, opened_at: Instant::now(), history, done: HashMap::new() }
+        let greeting = None;
+        Self { greeting, page, pack, probe, limits, display_name, opened_at: Instant::now(), history, done: HashMap::new() }
+    }
+
+    /// Posts this to the call's chat once in the call.
+    pub fn greet(&mut self, greeting: Option<String>) {
+        self.greeting = greeting;
     }
 
     /// One look, one decision, at most one step.
@@ -96,6 +103,12 @@ impl Engine {
         let Some((step, at)) = self.possible(seen, phases) else { return Ok(None) };
         match step.fill {
             Some(Fill::DisplayName) => self.page.fill(at.at, &self.display_name).await?,
+            Some(Fill::Greeting) => {
+                // Taken first: a greeting that may have been posted is not posted again.
+                let greeting = self.greeting.take().unwrap_or_default();
+                self.page.fill(at.at, &greeting).await?;
+                self.page.press_enter().await?;
+            }
             None => self.page.click(at.at).await?,
         }
         let times = self.done.get(&step.name).map_or(0, |done| done.times) + 1;
@@ -113,7 +126,7 @@ impl Engine {
         for possible in &seen.steps {
             let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
             let filled = step.fill == Some(Fill::DisplayName) && possible.value.as_deref() == Some(&self.display_name);
-            if !phases.contains(&step.phase) || filled {
+            if !phases.contains(&step.phase) || filled || (step.for_greeting && self.greeting.is_none()) {
                 continue;
             }
             let done = self.done.get(&step.name);

@@ -144,6 +144,8 @@ pub struct Target {
 pub enum Fill {
     /// The session's display name.
     DisplayName,
+    /// The session's greeting, followed by Enter; done once.
+    Greeting,
 }
 
 /// One action, done when its target is visible. Of several, the first in the file goes first, one a tick.
@@ -159,6 +161,9 @@ pub struct Step {
     /// Write this instead of clicking; done until the field holds it.
     #[serde(default)]
     pub fill: Option<Fill>,
+    /// Done only while a greeting waits to be posted.
+    #[serde(default)]
+    pub for_greeting: bool,
     /// This click asks to join; from then on the bot waits to be admitted.
     #[serde(default)]
     pub asks_to_join: bool,
@@ -285,6 +290,9 @@ impl Pack {
             }
             if step.target.selector.trim().is_empty() {
                 problems.push(format!("step {:?}: selector is empty", step.name));
+            }
+            if step.fill == Some(Fill::Greeting) && !(step.for_greeting && step.phase == StepPhase::InCall) {
+                problems.push(format!("step {:?}: fill = \"greeting\" needs for_greeting = true and phase in_call", step.name));
             }
             if step.asks_to_join && (step.phase != StepPhase::Joining || step.fill.is_some()) {
                 problems.push(format!("step {:?}: asks_to_join is for clicks in phase joining", step.name));

@@ -15,6 +15,7 @@ pub fn problems(request: &StartSession, practice_origin: Option<&str>) -> Vec<&'
     let checks = [
         ((1..=128).contains(&request.session_id.len()), "session_id must have 1 to 128 characters"),
         (name_fits, "display_name must be 1 to 64 printable characters"),
+        (request.greeting.as_ref().is_none_or(|text| text.chars().count() <= 500), "greeting must be at most 500 characters"),
         (request.output_dir.is_absolute() && request.output_dir.is_dir(), "output_dir must be an existing folder, absolute"),
         (
             request.meeting.join_url(practice_origin).is_some(),

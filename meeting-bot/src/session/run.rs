@@ -105,7 +105,9 @@ impl Call<'_> {
         }
         let practice_host = self.request.meeting.is_practice().then(|| host_of(&address));
         let (limits, name) = (self.request.limits.clone(), self.request.display_name.clone());
-        Ok(Engine::new(studio.browser.page().clone(), pack, practice_host, limits, name))
+        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, name);
+        engine.greet(self.request.greeting.clone());
+        Ok(engine)
     }
 
     /// Ticks until there is a reason to end.

@@ -44,14 +44,19 @@ impl Bot {
     }
 
     pub(crate) async fn join(&self, code: &str, limits: SessionLimits) -> reqwest::Response {
-        let body = json!({
-            "session_id": format!("s-{code}"),
-            "meeting": format!("practice:meet/{code}"),
-            "display_name": "Recorder Zoë",
-            "output_dir": self.output,
-            "limits": limits,
-            "capture": CaptureSettings { segment_secs: 2, ..CaptureSettings::default() },
-        });
+        self.start_session(code, json!({ "limits": limits })).await
+    }
+
+    pub(crate) async fn join_greeting(&self, code: &str, greeting: &str) -> reqwest::Response {
+        self.start_session(code, json!({ "limits": SessionLimits::default(), "greeting": greeting })).await
+    }
+
+    async fn start_session(&self, code: &str, mut body: serde_json::Value) -> reqwest::Response {
+        body["session_id"] = json!(format!("s-{code}"));
+        body["meeting"] = json!(format!("practice:meet/{code}"));
+        body["display_name"] = json!("Recorder Zoë");
+        body["output_dir"] = json!(self.output);
+        body["capture"] = json!(CaptureSettings { segment_secs: 2, ..CaptureSettings::default() });
         self.http.post(format!("{}/v1/session", self.base)).json(&body).send().await.unwrap()
     }
 

@@ -64,7 +64,8 @@ async fn a_call_is_recorded_from_admission_to_the_hosts_end() {
     assert!((sound.len() as f64 / 8_000.0 - recorded).abs() < 0.5, "sound and picture differ in length");
     let lag = media::audio_lag_ms(&pictures.flashes(), &media::beeps(&sound));
     println!("audio lag {lag:.0} ms, {recorded:.2} s recorded of {in_call:.2} s, {} flashes", pictures.flashes().len());
-    assert!(lag.abs() <= 80.0, "sound is {lag} ms late");
+    // A local page has none of the delay that the capture makes up for (40 ms, see `capture::command`).
+    assert!((lag - 40.0).abs() <= 60.0, "sound is {lag} ms late");
 
     let timeline = bot.timeline(0).await;
     assert!(timeline.iter().enumerate().all(|(index, event)| event.seq == index as u64 + 1), "gaps in {timeline:?}");
@@ -206,6 +207,24 @@ async fn asked_to_leave_the_bot_leaves_and_says_so() {
     assert_eq!(state.end.unwrap().kind, OutcomeKind::AskedToLeave);
     assert!(state.media.segments >= 1, "even a short call is recorded");
     assert_eq!(replica.seen("asked")["left"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_greeting_is_posted_once_in_the_call() {
+    let replica = Replica::start().await;
+    replica.open("greeted", 1_000);
+    let bot = Bot::start(&replica.origin).await;
+    assert_eq!(bot.join_greeting("greeted", "This call is recorded – Zoë").await.status(), 201);
+    bot.reaches(SessionPhase::WaitingRoom, BRING_UP).await;
+    replica.set("greeted", "call", 1);
+    let said = bot::until("the greeting", SOON, async || {
+        bot.state().await;
+        replica.seen("greeted").remove("chat")
+    });
+    assert_eq!(said.await, serde_json::json!(["This call is recorded – Zoë"]));
+    bot.satisfies("three segments", SOON, |state| state.media.segments >= 3).await;
+    assert_eq!(replica.seen("greeted")["chat"].as_array().unwrap().len(), 1, "posted again");
+    assert!(!bot.log().contains("Zoë"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
