@@ -1,13 +1,12 @@
 //! The command line and the environment, turned into a [`Config`]; every subcommand's entry.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bot_model::exit_code::ExitCode as Code;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, practice_origin};
+use crate::config::{self, Settings};
 use crate::platform::pack::Pack;
 use crate::{doctor, probe, serve, telemetry};
 
@@ -16,13 +15,13 @@ use crate::{doctor, probe, serve, telemetry};
 #[command(name = "meeting-bot", version)]
 struct Args {
     /// Where to listen; loopback only, since the interface has no authentication.
-    #[arg(long, env = "MEETING_BOT_LISTEN", default_value = "127.0.0.1:3000", value_parser = loopback, global = true)]
-    listen: SocketAddr,
+    #[arg(long, env = "MEETING_BOT_LISTEN", default_value = "127.0.0.1:3000", global = true)]
+    listen: String,
     /// The browser; found on PATH if absent. A snap cannot be used.
     #[arg(long, env = "CHROME_PATH", global = true)]
     chrome_path: Option<PathBuf>,
     /// Where practice rooms live, such as http://127.0.0.1:8400.
-    #[arg(long, env = "PRACTICE_ROOM_ORIGIN", value_parser = practice_origin, global = true)]
+    #[arg(long, env = "PRACTICE_ROOM_ORIGIN", global = true)]
     practice_room_origin: Option<String>,
     /// A folder of signal packs that go before the built-in ones.
     #[arg(long, env = "SIGNAL_PACKS_DIR", global = true)]
@@ -52,11 +51,6 @@ enum Command {
     },
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| "wants an address such as 127.0.0.1:3000".to_owned())?;
-    if address.ip().is_loopback() { Ok(address) } else { Err("wants a loopback address: there is no authentication".to_owned()) }
-}
-
 /// Reads the command line and runs what it names.
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
@@ -68,8 +62,10 @@ pub fn run() -> ExitCode {
     };
     telemetry::start();
     match &args.command {
-        Some(Command::Probe) if probe::is_healthy(args.listen) => ExitCode::SUCCESS,
-        Some(Command::Probe) => ExitCode::FAILURE,
+        Some(Command::Probe) => match config::loopback(&args.listen) {
+            Ok(address) if probe::is_healthy(address) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        },
         Some(Command::Doctor) => doctor(args.chrome_path.as_deref()),
         Some(Command::CheckPack { file }) => check_pack(file),
         Some(Command::Serve) | None => serve(args),
@@ -102,20 +98,24 @@ fn check_pack(file: &Path) -> ExitCode {
 }
 
 fn serve(args: Args) -> ExitCode {
-    let browser = match doctor::find_browser(args.chrome_path.as_deref()) {
-        Ok(browser) => browser,
-        Err(problem) => {
-            tell(&format!("{problem}\nRun `meeting-bot doctor` for everything that is missing.\n"));
-            return Code::MissingDependency.into();
-        }
-    };
-    let config = Config {
+    let settings = Settings {
         listen: args.listen,
-        browser,
         practice_origin: args.practice_room_origin,
         packs: args.signal_packs_dir,
         scratch: args.scratch,
         port_file: args.port_file,
+    };
+    let browser = doctor::find_browser(args.chrome_path.as_deref());
+    let config = match (settings.check(), browser) {
+        (Err(problems), _) => {
+            tell(&format!("bad configuration:\n  - {}\n", problems.join("\n  - ")));
+            return Code::BadConfiguration.into();
+        }
+        (Ok(_), Err(problem)) => {
+            tell(&format!("{problem}\nRun `meeting-bot doctor` for everything that is missing.\n"));
+            return Code::MissingDependency.into();
+        }
+        (Ok(config), Ok(browser)) => config(browser),
     };
     match serve::serve(config) {
         Ok(code) => code,

@@ -1,7 +1,11 @@
 //! The process's settings, checked and typed.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use bot_model::meeting_url::Platform;
+
+use crate::platform::pack::Pack;
 
 /// Everything that the process is told from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,64 @@ pub struct Config {
     pub scratch: Option<PathBuf>,
     /// Where to write the address that is really listened on.
     pub port_file: Option<PathBuf>,
+}
+
+/// The settings as they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `MEETING_BOT_LISTEN`.
+    pub listen: String,
+    /// `PRACTICE_ROOM_ORIGIN`.
+    pub practice_origin: Option<String>,
+    /// `SIGNAL_PACKS_DIR`.
+    pub packs: Option<PathBuf>,
+    /// `MEETING_BOT_SCRATCH`.
+    pub scratch: Option<PathBuf>,
+    /// `MEETING_BOT_PORT_FILE`.
+    pub port_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Checks everything; answers every problem, each naming the variable, what it got and what it wants. What is left
+    /// to be given is the browser.
+    pub fn check(self) -> Result<impl FnOnce(PathBuf) -> Config, Vec<String>> {
+        let mut problems = Vec::new();
+        let listen =
+            loopback(&self.listen).map_err(|wanted| problems.push(format!("MEETING_BOT_LISTEN is {:?}, {wanted}", self.listen)));
+        let practice = self.practice_origin.as_deref().filter(|text| !text.is_empty());
+        let origin = practice.map(practice_origin).transpose();
+        if let Err(wanted) = &origin {
+            problems.push(format!("PRACTICE_ROOM_ORIGIN is {:?}, {wanted}", practice.unwrap_or_default()));
+        }
+        if let Some(folder) = self.packs.as_ref().filter(|folder| !folder.is_dir()) {
+            problems.push(format!("SIGNAL_PACKS_DIR is {folder:?}, wants an existing folder"));
+        } else if let Some(folder) = &self.packs {
+            problems.extend(bad_packs(folder));
+        }
+        match (listen, origin) {
+            (Ok(listen), Ok(practice_origin)) if problems.is_empty() => Ok(move |browser| Config {
+                listen,
+                browser,
+                practice_origin,
+                packs: self.packs,
+                scratch: self.scratch,
+                port_file: self.port_file,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn bad_packs(folder: &Path) -> impl Iterator<Item = String> + use<'_> {
+    let paths = Platform::ALL.into_iter().map(|platform| folder.join(format!("{platform}.toml")));
+    let bad = |path: PathBuf| Some(format!("SIGNAL_PACKS_DIR: {}: {}", path.display(), Pack::read(&path).err()?));
+    paths.filter(|path| path.exists()).filter_map(bad)
+}
+
+/// Checks the address to listen on.
+pub fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "wants an address such as 127.0.0.1:3000".to_owned())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err("wants a loopback address: there is no authentication".to_owned()) }
 }
 
 /// Checks a practice room's origin: http or https, a host, nothing else.

@@ -13,6 +13,9 @@ use tokio::process::Command;
 /// Longest folder below which a socket's path stays under the 108 bytes of `sockaddr_un`.
 const LONGEST_RUNTIME_FOLDER: usize = 80;
 
+/// Set to anything to keep the private folders.
+pub const KEEP: &str = "MEETING_BOT_KEEP_SCRATCH";
+
 /// What a child may inherit. The desktop's DISPLAY, WAYLAND_DISPLAY, PULSE_SERVER, DBUS_SESSION_BUS_ADDRESS and the
 /// like are absent on purpose.
 const INHERITED: &[&str] = &[
@@ -31,7 +34,8 @@ const INHERITED: &[&str] = &[
     "no_proxy",
 ];
 
-/// A private folder (0700) with a place for each thing; what was made by this process is removed on drop.
+/// A private folder (0700) with a place for each thing; what was made by this process is removed on drop, unless
+/// [`KEEP`] is set, for looking at the children's logs.
 #[derive(Debug)]
 pub struct Scratch {
     root: PathBuf,
@@ -96,7 +100,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::env::var_os("MEETING_BOT_KEEP_SCRATCH").is_some() {
+        if std::env::var_os(KEEP).is_some() {
             return;
         }
         for folder in &self.made {

@@ -111,6 +111,7 @@ impl Browser {
 fn flags(options: &LaunchOptions) -> Vec<String> {
     let mut flags: Vec<String> = [
         "--remote-debugging-pipe",
+        "--ozone-platform=x11",
         "--kiosk",
         "--window-position=0,0",
         "--autoplay-policy=no-user-gesture-required",

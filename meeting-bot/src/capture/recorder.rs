@@ -1,6 +1,6 @@
 //! The recording of one session: starts parts, watches them, begins a new one when the running one stalls or dies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bot_model::session::{CaptureSettings, MediaHealth};
@@ -18,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SINK_EVERY: u64 = 8;
 /// A picture is looked at each so many segments.
 const PICTURE_EVERY: u32 = 2;
+/// Less free space than this ends the recording in order, while there is still room to close it.
+const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// So many parts in a row may end without one closed segment before capture counts as failed.
 const FRUITLESS_PARTS: u32 = 3;
 
@@ -49,6 +51,8 @@ pub enum Report {
     Watchdog(&'static str, bool),
     /// Capture does not work; nothing more will come.
     Failed(String),
+    /// The disk is nearly full; what is recorded is kept.
+    DiskFull,
 }
 
 /// A running recording.
@@ -164,6 +168,9 @@ impl Run {
         self.looks += 1;
         let now = self.started.elapsed();
         if self.looks % SINK_EVERY == 1 {
+            if free_bytes(&self.setup.output).is_some_and(|free| free < LEAST_FREE_BYTES) {
+                self.report(Report::DiskFull);
+            }
             let others = *self.others.borrow();
             // No answer from a sound server is no evidence of a wrong one; silence is seen elsewhere.
             if let Ok(streams) = self.setup.sink.streams().await {
@@ -236,4 +243,9 @@ impl Run {
         // A session that no longer listens is about to stop the recording.
         let _ = self.reports.send(report);
     }
+}
+
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let facts = rustix::fs::statvfs(folder).ok()?;
+    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }

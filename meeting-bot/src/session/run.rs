@@ -182,6 +182,7 @@ impl Call<'_> {
                     tracing::warn!(signal, raised, "watchdog");
                     self.hub.event(SessionEventKind::Watchdog { signal: signal.to_owned(), raised });
                 }
+                Report::DiskFull => return Err((OutcomeKind::DiskFull, "less than 64 MiB are free".to_owned())),
                 Report::Failed(why) => return Err((OutcomeKind::CaptureFailed, why)),
             }
         }

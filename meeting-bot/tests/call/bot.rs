@@ -131,13 +131,21 @@ impl Bot {
 
     /// SIGKILL to every child whose program has this name.
     pub(crate) fn kill_child(&self, program: &str) {
+        self.signal_child(program, rustix::process::Signal::KILL);
+    }
+
+    /// SIGSTOP: it hangs, and hears no SIGTERM.
+    pub(crate) fn freeze_child(&self, program: &str) {
+        self.signal_child(program, rustix::process::Signal::STOP);
+    }
+
+    fn signal_child(&self, program: &str, signal: rustix::process::Signal) {
         let mut killed = 0;
         for pid in self.descendants() {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             if name.trim() == program {
                 killed += 1;
-                let _ =
-                    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL);
+                let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal);
             }
         }
         assert!(killed > 0, "no {program} is running");

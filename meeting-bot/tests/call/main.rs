@@ -170,6 +170,32 @@ async fn a_killed_ffmpeg_is_followed_by_a_new_part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_ffmpeg_is_noticed_and_followed_by_a_new_part() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "hanging", 1_000).await;
+    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    bot.freeze_child("ffmpeg");
+    let limit = Duration::from_secs(45);
+    bot.satisfies("a second part with a segment", limit, |state| state.media.part == Some(1) && state.media.segments >= 4).await;
+    let stalled = |kind: &SessionEventKind| matches!(kind, SessionEventKind::Watchdog { signal, raised: true } if signal == "segments_stalled");
+    bot.post("/v1/session/leave", serde_json::json!({ "reason": "asked_to_leave" })).await;
+    bot.reaches(SessionPhase::Ended, SOON).await;
+    assert!(bot.timeline(0).await.iter().any(|event| stalled(&event.kind)), "the stall was not told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_is_obeyed_in_time_even_when_the_browser_hangs() {
+    let replica = Replica::start().await;
+    let mut bot = in_call(&replica, "frozen", 1_000).await;
+    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    bot.freeze_child("chromium");
+    bot.terminate();
+    assert_eq!(bot.exits(Duration::from_secs(10)).await.code(), Some(143));
+    assert!(bot.part(0).join("part-end.json").exists());
+    bot::until("the end of every child", Duration::from_secs(10), async || bot.descendants().is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crashed_browser_is_a_typed_outcome_and_what_was_recorded_is_kept() {
     let replica = Replica::start().await;
     let bot = in_call(&replica, "crash", 1_000).await;
