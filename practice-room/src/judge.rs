@@ -9,8 +9,12 @@ use crate::timecode::{self, CELLS, Reading, WRAPS_AFTER_MS};
 
 /// Samples a second that the sound is decoded to.
 const SAMPLE_RATE: usize = 16_000;
-/// Length of the windows in which tones are looked for: 5 ms.
+/// Length of the windows in which a tone's beginning is looked for: 5 ms.
 const WINDOW: usize = SAMPLE_RATE / 200;
+/// Length of the window in which it must then be heard: 50 ms, long enough to tell it from its neighbours.
+const HEARD_FOR: usize = SAMPLE_RATE / 20;
+/// Amplitude (of 32,767) that a beep has at least. Measured over 50 ms: a beep 16,000, another tone's leakage below 310.
+const BEEP_AMPLITUDE: f64 = 2_000.0;
 /// A second is silent below this root mean square (of 32,767): -60 dBFS.
 const SILENCE: f64 = 32.8;
 
@@ -27,7 +31,7 @@ pub struct Judgement {
     pub unique_frames: usize,
     /// Longest step from one time code to the next, in milliseconds.
     pub longest_gap_ms: u32,
-    /// Whole seconds without sound.
+    /// Whole seconds without sound, from the first sound on: a call takes a moment to connect.
     pub silent_seconds: usize,
     /// Beeps heard.
     pub beeps: usize,
@@ -80,7 +84,7 @@ pub fn judge_tone(file: &Path, tone_hz: f64) -> Result<Judgement, JudgeError> {
         duration_secs: readings.len() as f64 / rate,
         frames: count.len(),
         decoded_frames: if readings.is_empty() { 0 } else { readings.iter().flatten().count() * count.len() / readings.len() },
-        unique_frames: steps(&readings).count() + 1,
+        unique_frames: if readings.iter().any(Option::is_some) { steps(&readings).count() + 1 } else { 0 },
         longest_gap_ms: steps(&readings).max().unwrap_or_default(),
         silent_seconds: silent_seconds(&samples),
         av_offset_ms: offset(&readings, rate, &beeps),
@@ -120,14 +124,16 @@ fn onsets(samples: &[i16], tone_hz: f64) -> Vec<f64> {
     let power: Vec<f64> = samples.chunks_exact(WINDOW).map(|window| tone(window, tone_hz)).collect();
     let loudest = power.iter().copied().fold(0.0, f64::max);
     // Well above other voices and below the beep's own edge.
-    let threshold = (loudest * 0.25).max(300.0);
+    let threshold = (loudest * 0.25).max(BEEP_AMPLITUDE / 4.0);
+    let is_heard =
+        |from: usize| samples.get(from..from + HEARD_FOR).is_some_and(|window| tone(window, tone_hz) >= BEEP_AMPLITUDE);
     let mut onsets = Vec::new();
     let mut quiet = 60;
     for (index, power) in power.iter().enumerate() {
         if *power < threshold {
             quiet += 1;
         } else {
-            if quiet >= 60 {
+            if quiet >= 60 && is_heard(index * WINDOW) {
                 onsets.push((index * WINDOW) as f64 / SAMPLE_RATE as f64);
             }
             quiet = 0;
@@ -152,7 +158,11 @@ fn silent_seconds(samples: &[i16]) -> usize {
         let sum: f64 = second.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         (sum / second.len() as f64).sqrt()
     };
-    samples.chunks_exact(SAMPLE_RATE).filter(|second| loudness(second) < SILENCE).count()
+    samples
+        .chunks_exact(SAMPLE_RATE)
+        .skip_while(|second| loudness(second) < SILENCE)
+        .filter(|second| loudness(second) < SILENCE)
+        .count()
 }
 
 /// Median over the flashes of "nearest beep minus flash". A flash is seen on average half a frame after it began.
@@ -193,6 +203,7 @@ mod tests {
         samples.extend(second_of(440.0, 0, SAMPLE_RATE));
         samples.extend(second_of(1_000.0, 8_000, 9_600));
         samples.extend(vec![0; SAMPLE_RATE]);
+        assert!(onsets(&samples, 1_300.0).is_empty(), "a tone that was never played");
         let onsets = onsets(&samples, 1_000.0);
         assert_eq!(onsets.len(), 2, "{onsets:?}");
         assert!((onsets[0] - 0.1).abs() < 0.006 && (onsets[1] - 2.5).abs() < 0.006, "{onsets:?}");

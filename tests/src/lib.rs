@@ -6,4 +6,5 @@ pub mod contact_sheet;
 pub mod gcs;
 pub mod process;
 pub mod room;
+pub mod run;
 pub mod stack;

@@ -76,7 +76,8 @@ impl Stack {
         let output = self.command()?.args(["schedule", meeting_url, "--at", "now", "--name", bot_name]).output()?;
         anyhow::ensure!(output.status.success(), "schedule failed: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout)?;
-        let path = text.split_whitespace().find_map(|word| MeetingPath::parse(word).filter(|path| path.collection_id() == "meetings"));
+        let path =
+            text.split_whitespace().find_map(|word| MeetingPath::parse(word).filter(|path| path.collection_id() == "meetings"));
         path.with_context(|| format!("schedule printed no meeting path: {text}"))
     }
 
@@ -106,7 +107,8 @@ impl Stack {
         limit: Duration,
         accept: impl Fn(&BotInstance) -> bool,
     ) -> Result<BotInstance> {
-        let found = until(what, limit, || async { Ok(self.instance_of(meeting).await?.filter(|instance| accept(instance))) }).await;
+        let found =
+            until(what, limit, || async { Ok(self.instance_of(meeting).await?.filter(|instance| accept(instance))) }).await;
         found.with_context(|| format!("in {}", self.folder.display()))
     }
 

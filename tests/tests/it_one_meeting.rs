@@ -32,10 +32,8 @@ async fn a_scheduled_meeting_becomes_a_video_whose_time_code_and_beeps_read_back
     tokio::time::sleep(IN_CALL).await;
     let presented = room.presented(ROOM, &guest).await.unwrap();
     room.end(ROOM).await.unwrap();
-    let instance = stack
-        .wait_for("the end", &meeting, Duration::from_secs(90), |instance| instance.phase.is_terminal())
-        .await
-        .unwrap();
+    let instance =
+        stack.wait_for("the end", &meeting, Duration::from_secs(90), |instance| instance.phase.is_terminal()).await.unwrap();
 
     let outcome = instance.facts.outcome.clone().unwrap();
     assert_eq!((instance.phase, outcome.kind), (Phase::Done, OutcomeKind::HostEnded), "{}", outcome.message);
@@ -50,7 +48,11 @@ async fn a_scheduled_meeting_becomes_a_video_whose_time_code_and_beeps_read_back
     let in_call = (recording.ended_at.unwrap() - recording.started_at).as_seconds_f64();
     let judged = practice_room::judge::judge(&files.join(ObjectName::Video.file_name())).unwrap();
     println!("judged: {judged:?}; in call {in_call:.2} s; presented: {presented}");
-    assert!((judged.duration_secs - in_call).abs() <= 1.0, "{:.2} s of video for {in_call:.2} s in the call", judged.duration_secs);
+    assert!(
+        (judged.duration_secs - in_call).abs() <= 1.0,
+        "{:.2} s of video for {in_call:.2} s in the call",
+        judged.duration_secs
+    );
     assert_eq!(judged.silent_seconds, 0, "silent seconds");
     assert!(judged.av_offset_ms.unwrap().abs() <= 80.0, "A/V offset {:?} ms", judged.av_offset_ms);
     let presented_rate = presented["unique_per_second"].as_f64().unwrap().min(15.0);
@@ -59,5 +61,8 @@ async fn a_scheduled_meeting_becomes_a_video_whose_time_code_and_beeps_read_back
         recorded_rate >= 0.9 * presented_rate,
         "{recorded_rate:.1} unique frames a second of {presented_rate:.1} that the page presented"
     );
-    assert!(!folder.path().join("runs").read_dir().unwrap().any(|run| run.unwrap().path().join("scratch").exists()), "scratch left");
+    assert!(
+        !folder.path().join("runs").read_dir().unwrap().any(|run| run.unwrap().path().join("scratch").exists()),
+        "scratch left"
+    );
 }

@@ -165,7 +165,13 @@ fn report(recorded: &Recorded, run: &Path, is_practice: bool) -> Result<()> {
     for (index, event) in timeline.iter().enumerate() {
         let lasted = timeline.get(index + 1).map(|next| (next.occurred_at - event.occurred_at).as_seconds_f64());
         let lasted = lasted.map_or(String::new(), |seconds| format!("{seconds:>7.1} s"));
-        println!("  {}  {:<12} {:<18} {lasted:>10}  {}", event.occurred_at.format("%H:%M:%S%.3f"), event.phase, event.event, event.detail);
+        println!(
+            "  {}  {:<12} {:<18} {lasted:>10}  {}",
+            event.occurred_at.format("%H:%M:%S%.3f"),
+            event.phase,
+            event.event,
+            event.detail
+        );
     }
     let outcome = instance.facts.outcome.as_ref().context("no outcome")?;
     println!("Outcome: {} ({})", outcome.kind, outcome.message);
@@ -173,7 +179,12 @@ fn report(recorded: &Recorded, run: &Path, is_practice: bool) -> Result<()> {
     for artifact in &instance.facts.artifacts {
         let name = artifact.name.file_name();
         let length = artifact.duration_secs.map_or(String::new(), |seconds| format!("{seconds:.2} s"));
-        println!("  {name:<16} {:>9} bytes  crc32c {}  {length}  {}", artifact.bytes, artifact.crc32c, artifact.codecs.join(" + "));
+        println!(
+            "  {name:<16} {:>9} bytes  crc32c {}  {length}  {}",
+            artifact.bytes,
+            artifact.crc32c,
+            artifact.codecs.join(" + ")
+        );
     }
     let video = folder.join(ObjectName::Video.file_name());
     for name in [ObjectName::Video, ObjectName::Audio, ObjectName::Manifest] {
