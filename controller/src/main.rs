@@ -1,2 +1,7 @@
 //! Wires the library to the command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    controller::cli::run()
+}

@@ -1,0 +1,237 @@
+//! Claims queued instances and launches them. Only the claim's own proof can be launched, and only as often as there
+//! are free slots: nothing is claimed that cannot be started.
+
+use std::time::{Duration, Instant};
+
+use bot_model::document::BotInstance;
+use bot_model::ids::JobName;
+use bot_model::lifecycle::{Status, Step};
+use bot_model::outcome::{Outcome, OutcomeKind};
+use bot_model::schedule::Due;
+use bot_store::StoreError;
+use bot_store::protocol::claim::{self, Claimed, Claimer};
+use bot_store::protocol::settle::settle;
+use bot_store::protocol::{Advanced, InstanceRecord, Note};
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use uuid::Uuid;
+
+use crate::engine::{Engine, lock};
+use crate::launch::{LaunchError, LaunchSpec, Launched, RunCommand};
+use crate::metrics::Metrics;
+use crate::reap::decide::{MAX_ATTEMPTS, backoff};
+
+/// Launches at once.
+const AT_ONCE: usize = 8;
+
+impl Engine {
+    /// Claims what is queued, due and startable, and launches it. Answers with how many were claimed.
+    pub async fn claim(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let queued = self.instances(&[Status::Queued]).await?;
+        {
+            let mut served = lock(&self.served);
+            served
+                .extend(queued.iter().map(|record| (record.instance.id.clone(), crate::discover::meetings_of(&record.instance))));
+        }
+        let slots = self.free_slots().await;
+        let mut candidates = Vec::new();
+        for record in queued {
+            match self.due(&record.instance, now) {
+                Due::Early => {}
+                Due::Now if claim::is_claimable(&record, false) && self.may_launch(&record) => candidates.push(record),
+                Due::Now => {}
+                Due::Missed => self.miss(&record, slots == 0, now).await?,
+            }
+        }
+        let limit = slots.min(self.pace.max_claims);
+        let more = candidates.len() > limit;
+        let chosen = chosen(candidates, limit);
+        let claimed = self.claim_and_launch(chosen, now).await;
+        if more && claimed > 0 {
+            self.wake_claim();
+        }
+        Ok(claimed)
+    }
+
+    /// Claims these records and launches the ones that were won.
+    pub(crate) async fn claim_and_launch(&self, records: Vec<InstanceRecord>, now: DateTime<Utc>) -> usize {
+        if records.is_empty() {
+            return 0;
+        }
+        let mut won = Vec::new();
+        for answer in claim::claim_all(self.store.as_ref(), records, &self.claimer(), now).await {
+            match answer {
+                Ok(Some(claimed)) => {
+                    Metrics::count(&self.metrics.claims, "won");
+                    lock(&self.in_flight).insert(claimed.record().instance.id.clone());
+                    won.push(claimed);
+                }
+                Ok(None) => drop(self.metrics.lease_conflicts.inc()),
+                Err(error) => {
+                    Metrics::count(&self.metrics.claims, "error");
+                    self.failed("claim", &error);
+                }
+            }
+        }
+        let count = won.len();
+        futures::stream::iter(won)
+            .for_each_concurrent(AT_ONCE, |claimed| async move {
+                let command = self.command_for(&claimed.record().instance, now);
+                self.launch(claimed, command).await;
+            })
+            .await;
+        count
+    }
+
+    /// Launches a claim; whatever happens, the claim is used, given back or left to run out.
+    pub(crate) async fn launch(&self, claimed: Claimed, command: RunCommand) {
+        let id = claimed.record().instance.id.clone();
+        lock(&self.in_flight).insert(id.clone());
+        let launched = self.launcher.launch(&LaunchSpec::new(&claimed, command)).await;
+        let noted = match launched {
+            Ok(launched) => self.launched(&claimed, command, launched).await,
+            Err(error) => self.not_launched(&claimed, &error).await,
+        };
+        if let Err(error) = noted {
+            // The run is there or is not: the reaper finds out and writes it.
+            self.failed("launched", &error);
+        }
+        lock(&self.in_flight).remove(&id);
+    }
+
+    async fn launched(&self, claimed: &Claimed, command: RunCommand, launched: Launched) -> Result<(), StoreError> {
+        let instance = &claimed.record().instance;
+        let result = match launched {
+            Launched::Started => "started",
+            Launched::AlreadyThere => "already_there",
+        };
+        Metrics::count(&self.metrics.launches, result);
+        let job = JobName::for_instance(&instance.id);
+        tracing::info!(bot_instance_id = %instance.id, job_name = %job, attempt = instance.facts.attempt, command = command.as_str(), result, "launched");
+        lock(&self.failures).remove(&instance.id);
+        if instance.facts.attempt == 1 {
+            self.observe_lag(instance);
+        }
+        // A conflict means that the manager was faster; then its own state stands.
+        claim::launched(self.store.as_ref(), claimed, &job, Utc::now()).await.map(drop)
+    }
+
+    async fn not_launched(&self, claimed: &Claimed, error: &LaunchError) -> Result<(), StoreError> {
+        let record = claimed.record();
+        let id = &record.instance.id;
+        let is_full = matches!(error, LaunchError::Full { .. });
+        Metrics::count(&self.metrics.launches, if is_full { "full" } else { "failed" });
+        if is_full {
+            tracing::info!(bot_instance_id = %id, "no free slot; the claim is given back");
+            return claim::release(self.store.as_ref(), claimed, "no free slot", Utc::now()).await.map(drop);
+        }
+        let failures = {
+            let mut failures = lock(&self.failures);
+            let entry = failures.entry(id.clone()).or_insert((0, Instant::now()));
+            *entry = (entry.0 + 1, Instant::now() + backoff(entry.0 + 2));
+            entry.0
+        };
+        tracing::error!(bot_instance_id = %id, attempt = record.instance.facts.attempt, failures, %error, "a launch failed");
+        let is_recorded = is_recorded(&record.instance);
+        if failures < MAX_ATTEMPTS || is_recorded {
+            return claim::release(self.store.as_ref(), claimed, "the launch failed", Utc::now()).await.map(drop);
+        }
+        lock(&self.failures).remove(id);
+        let outcome = Outcome::with_detail(OutcomeKind::LaunchFailed, error);
+        self.end(record, Step::Fail, outcome, Utc::now()).await
+    }
+
+    /// Settles and counts. A conflict is looked at again by the next pass.
+    pub(crate) async fn end(
+        &self,
+        record: &InstanceRecord,
+        step: Step,
+        outcome: Outcome,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let note = Note::new("controller", "settled");
+        if let Advanced::Applied(after) = settle(self.store.as_ref(), record, step, outcome, Vec::new(), note, now).await? {
+            tracing::info!(bot_instance_id = %after.instance.id, phase = %after.instance.phase, "settled");
+            self.settled(&after.instance);
+        }
+        Ok(())
+    }
+
+    async fn miss(&self, record: &InstanceRecord, is_full: bool, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (step, kind, reason) = if is_full {
+            (Step::Fail, OutcomeKind::NoCapacity, "no_capacity")
+        } else {
+            (Step::Miss, OutcomeKind::Missed, "too_late")
+        };
+        Metrics::reason(&self.metrics.missed, reason);
+        self.end(record, step, Outcome::new(kind), now).await
+    }
+
+    pub(crate) fn claimer(&self) -> Claimer {
+        Claimer { controller_id: self.controller_id.clone(), ttl: self.pace.claim_ttl }
+    }
+
+    pub(crate) async fn free_slots(&self) -> usize {
+        match self.launcher.free_slots().await {
+            Ok(slots) => {
+                self.metrics.slots_free.set(i64::try_from(slots).unwrap_or(i64::MAX));
+                slots
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the launcher cannot say what is free; nothing is claimed");
+                0
+            }
+        }
+    }
+
+    /// When an instance is due. What was recorded already is always due: it is to be finalized at least.
+    pub(crate) fn due(&self, instance: &BotInstance, now: DateTime<Utc>) -> Due {
+        if is_recorded(instance) {
+            return Due::Now;
+        }
+        self.pace.window.due(instance.facts.start_time, instance.facts.end_time, now)
+    }
+
+    /// True while the call can still go on and nobody cancelled it. A meeting that overruns its end is not joined again.
+    pub(crate) fn is_meeting_on(&self, instance: &BotInstance, now: DateTime<Utc>) -> bool {
+        let facts = &instance.facts;
+        let begun = facts.recording.as_ref().map(|recording| recording.started_at).or(facts.start_time).or(facts.created_at);
+        let end = facts.end_time.or_else(|| begun.map(|begun| begun + self.pace.max_recording));
+        facts.cancel_requested_at.is_none() && end.is_none_or(|end| now < end)
+    }
+
+    /// What the next run of an instance is to do, by its document alone, so that whoever takes over decides alike.
+    pub(crate) fn command_for(&self, instance: &BotInstance, now: DateTime<Utc>) -> RunCommand {
+        let is_over = is_recording_over(instance) || !self.is_meeting_on(instance, now);
+        if is_recorded(instance) && is_over { RunCommand::Finalize } else { RunCommand::Record }
+    }
+
+    fn may_launch(&self, record: &InstanceRecord) -> bool {
+        lock(&self.failures).get(&record.instance.id).is_none_or(|(_, again_at)| *again_at <= Instant::now())
+    }
+
+    fn observe_lag(&self, instance: &BotInstance) {
+        let lead = chrono::Duration::from_std(self.pace.window.lead).unwrap_or_default();
+        let due = instance.facts.start_time.map(|start| start - lead).max(instance.facts.created_at);
+        if let Some(lag) = due.and_then(|due| (Utc::now() - due).to_std().ok()) {
+            self.metrics.scheduled_lag.observe(lag.max(Duration::ZERO).as_secs_f64());
+        }
+    }
+}
+
+/// True where there are segments in the bucket.
+pub(crate) fn is_recorded(instance: &BotInstance) -> bool {
+    instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
+}
+
+/// True where the bot was out of the call for good.
+pub(crate) fn is_recording_over(instance: &BotInstance) -> bool {
+    instance.facts.frozen.is_some() || instance.facts.recording.as_ref().is_some_and(|recording| recording.ended_at.is_some())
+}
+
+/// The most urgent ones, in an order of chance among equals: replicas that see the same page do not fight over its head.
+fn chosen(mut candidates: Vec<InstanceRecord>, limit: usize) -> Vec<InstanceRecord> {
+    candidates.sort_by_cached_key(|record| (std::cmp::Reverse(record.instance.facts.priority), Uuid::new_v4()));
+    candidates.truncate(limit);
+    candidates
+}

@@ -1,0 +1,57 @@
+//! `controller run`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CliError, open};
+use crate::config::{Config, Needs};
+use crate::engine::Engine;
+use crate::http;
+use crate::launch::process::ProcessLauncher;
+
+/// Between looks for idleness; it must be seen twice.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+
+/// Runs until SIGTERM or SIGINT, or until idle. The bots are left alone.
+pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
+    let config = Config::from_environment(Needs::Everything).map_err(CliError::Configuration)?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| CliError::Failed(format!("{what}: {error}"));
+    let program = std::env::current_exe().map_err(|error| failed("cannot find this program", &error))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed("cannot listen for signals", &error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed("cannot listen for signals", &error))?;
+    let store = open(&config).await?;
+    let launcher = ProcessLauncher::new(config.runs.clone(), &config.store_url, &config.controller_id, program)
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    let engine = Engine::new(store, Arc::new(launcher), &config.controller_id, config.pace.clone());
+    let listener = http::bind(config.http_listen, config.http_port_file.as_deref())
+        .await
+        .map_err(|error| failed(&format!("HTTP_LISTEN {}", config.http_listen), &error))?;
+    tracing::info!(address = ?listener.local_addr().ok(), controller_id = config.controller_id, store = config.store_url, runs = %config.runs.folder.display(), "running");
+    let server = tokio::spawn(http::serve(listener, Arc::clone(&engine)));
+    let ending = {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: the step in hand is finished, and the bots go on"),
+                _ = interrupt.recv() => tracing::info!("interrupted: the step in hand is finished, and the bots go on"),
+                () = idle(&engine), if until_idle => tracing::info!("idle"),
+            }
+            engine.stop();
+        })
+    };
+    engine.run().await;
+    let _ = ending.await;
+    server.abort();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn idle(engine: &Engine) {
+    let mut seen = 0;
+    while seen < 2 {
+        tokio::time::sleep(IDLE_LOOK).await;
+        seen = if engine.is_idle().await { seen + 1 } else { 0 };
+    }
+}

@@ -1,0 +1,483 @@
+//! From the environment to a [`Config`] of parsed types, with every problem at once.
+//!
+//! Reads through a lookup function, so that tests need no environment. Opens and starts nothing.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bot_model::configuration::{Naming, Problem};
+use bot_model::lease::LeaseTimings;
+use bot_model::process;
+use bot_model::schedule::StartWindow;
+
+use crate::settings::SETTINGS;
+
+/// Everything that a controller is told from outside.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `sqlite:{absolute path}` or `firestore:{project}[/{database}]`.
+    pub store_url: String,
+    /// Names and values in the store.
+    pub naming: Naming,
+    /// Owner of claims.
+    pub controller_id: String,
+    /// The loops' clocks and limits.
+    pub pace: Pace,
+    /// Local runs.
+    pub runs: RunsConfig,
+    /// Where health, readiness and metrics are answered.
+    pub http_listen: SocketAddr,
+    /// Where to write the address that is really listened on.
+    pub http_port_file: Option<PathBuf>,
+}
+
+/// The loops' clocks and limits.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Between polls when no hint comes.
+    pub poll: Duration,
+    /// Between looks at what runs.
+    pub reap: Duration,
+    /// Between full sweeps.
+    pub sweep: Duration,
+    /// When a meeting is due.
+    pub window: StartWindow,
+    /// A claim unchanged for this long is taken over.
+    pub claim_ttl: Duration,
+    /// A controller without a new heartbeat for this long is dead, and its claims are taken over.
+    pub owner_silent: Duration,
+    /// Claims in one pass at most.
+    pub max_claims: usize,
+    /// The run lease.
+    pub lease: LeaseTimings,
+    /// After this long without a lease a bot has left by itself; `None` is never.
+    pub max_unleased: Option<Duration>,
+    /// Longest recording; bounds how long a meeting without an end counts as on.
+    pub max_recording: Duration,
+}
+
+/// What the process launcher needs.
+#[derive(Debug, Clone)]
+pub struct RunsConfig {
+    /// Where local runs live; absolute.
+    pub folder: PathBuf,
+    /// Runs at once.
+    pub max_live: usize,
+    /// The manager's program.
+    pub manager: PathBuf,
+    /// The meeting-bot's program.
+    pub meeting_bot: PathBuf,
+    /// Where the files go.
+    pub recordings_url: String,
+    /// Settings that every manager gets unchanged: names of [`process::HANDED_ON`] and of the naming.
+    pub handed_on: BTreeMap<String, String>,
+    /// For the meeting-bot alone.
+    pub practice_origin: Option<String>,
+}
+
+/// What a subcommand needs of the configuration: a `schedule` does not ask for a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The store alone.
+    Store,
+    /// Everything that launches.
+    Everything,
+}
+
+impl Config {
+    /// Reads the process's own environment.
+    pub fn from_environment(needs: Needs) -> Result<Self, Vec<Problem>> {
+        Self::read(needs, |name| std::env::var(name).ok())
+    }
+
+    /// Reads through `lookup`; an empty value counts as absent.
+    pub fn read(needs: Needs, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
+        let store_url = reader.store_url();
+        let runs = reader.runs(needs, &store_url);
+        let config = Self {
+            naming: reader.naming(),
+            controller_id: reader.controller_id(),
+            pace: reader.pace(),
+            http_listen: reader.parsed("HTTP_LISTEN", "an address such as 0.0.0.0:8080"),
+            http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
+            runs: RunsConfig { handed_on: reader.handed_on(&store_url, &runs.recordings_url), ..runs },
+            store_url,
+        };
+        if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    }
+}
+
+struct Reader<'a, L> {
+    lookup: &'a L,
+    problems: Vec<Problem>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn problem(&mut self, variable: &str, got: impl Into<String>, wants: impl Into<String>) {
+        self.problems.push(Problem { variable: variable.into(), got: got.into(), wants: wants.into() });
+    }
+
+    /// The value, or the default of the reference, parsed.
+    fn parsed<T: FromStr + Fallback>(&mut self, name: &str, wants: &str) -> T {
+        let default = SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
+        let value = self.text(name).unwrap_or_else(|| default.to_owned());
+        value.parse().unwrap_or_else(|_| {
+            self.problem(name, value, wants);
+            T::fallback()
+        })
+    }
+
+    fn number(&mut self, name: &str, least: u64) -> u64 {
+        let wants = format!("a whole number of at least {least}");
+        let value: u64 = self.parsed(name, &wants);
+        if value < least && self.problems.last().is_none_or(|problem| problem.variable != name) {
+            self.problem(name, value.to_string(), wants);
+        }
+        value
+    }
+
+    fn seconds(&mut self, name: &str, least: u64) -> Duration {
+        Duration::from_secs(self.number(name, least))
+    }
+
+    fn store_url(&mut self) -> String {
+        let wants = "sqlite:/path/of/a/file or firestore:project[/database]";
+        let Some(url) = self.text("STORE_URL") else {
+            let database = self.text("FIRESTORE_DATABASE").unwrap_or_else(|| "(default)".into());
+            return match self.text("GCP_PROJECT_ID") {
+                Some(project) => format!("firestore:{project}/{database}"),
+                None => {
+                    self.problem(
+                        "GCP_PROJECT_ID",
+                        "",
+                        "a Google Cloud project id, as STORE_URL is not set (locally: STORE_URL=sqlite:/path/of/a/file)",
+                    );
+                    String::new()
+                }
+            };
+        };
+        match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => format!("sqlite:{}", absolute(Path::new(path)).display()),
+            Some(("firestore", place)) if !place.is_empty() => url,
+            _ => {
+                self.problem("STORE_URL", url, wants);
+                String::new()
+            }
+        }
+    }
+
+    fn naming(&mut self) -> Naming {
+        Naming::read(self.lookup).unwrap_or_else(|problems| {
+            self.problems.extend(problems);
+            Naming::default()
+        })
+    }
+
+    fn controller_id(&mut self) -> String {
+        let id = self.text("CONTROLLER_ID").or_else(|| self.text("HOSTNAME")).unwrap_or_else(|| "controller".into());
+        if id.contains('/') || id.len() > 128 || id.starts_with("__") || id == "." || id == ".." {
+            self.problem("CONTROLLER_ID", id.clone(), "at most 128 bytes without a slash");
+        }
+        id
+    }
+
+    fn pace(&mut self) -> Pace {
+        let ttl = self.seconds("RUN_LEASE_TTL_SECONDS", 3);
+        let max_unleased = self.text("MAX_UNLEASED_SECONDS").is_some().then(|| self.seconds("MAX_UNLEASED_SECONDS", 1));
+        Pace {
+            poll: self.seconds("POLL_INTERVAL", 1),
+            reap: self.seconds("REAP_INTERVAL_SECONDS", 1),
+            sweep: self.seconds("SWEEP_INTERVAL_SECONDS", 1),
+            window: StartWindow { lead: self.seconds("JOIN_LEAD_SECONDS", 0), max_late: self.seconds("MAX_LATE_SECONDS", 1) },
+            claim_ttl: self.seconds("CLAIM_TTL_SECONDS", 1),
+            owner_silent: Duration::from_secs(bot_store::protocol::heartbeat::OWNER_SILENT_SECS),
+            max_claims: usize::try_from(self.number("MAX_CLAIM_PER_POLL", 1)).unwrap_or(usize::MAX),
+            lease: LeaseTimings::from_ttl(ttl),
+            max_unleased,
+            max_recording: Duration::from_secs(60 * self.number("MAX_RECORDING_DURATION_MINUTES", 1)),
+        }
+    }
+
+    fn runs(&mut self, needs: Needs, store_url: &str) -> RunsConfig {
+        if needs == Needs::Everything {
+            self.check_launcher(store_url);
+        }
+        let recordings_url = self.recordings_url(needs);
+        let folder = self.text("RUNS_DIR").map_or_else(|| std::env::temp_dir().join("meeting-bot-runs"), PathBuf::from);
+        let practice_origin = self.text("PRACTICE_ROOM_ORIGIN");
+        if let Some(origin) = practice_origin.clone().filter(|origin| !is_origin(origin)) {
+            self.problem("PRACTICE_ROOM_ORIGIN", origin, "an origin such as http://127.0.0.1:8400");
+        }
+        RunsConfig {
+            folder: absolute(&folder),
+            max_live: usize::try_from(self.number("MAX_LIVE_BOTS", 1)).unwrap_or(usize::MAX),
+            manager: self.program(needs, "MANAGER_BIN", "manager"),
+            meeting_bot: self.program(needs, "MEETING_BOT_BIN", "meeting-bot"),
+            recordings_url,
+            handed_on: BTreeMap::new(),
+            practice_origin,
+        }
+    }
+
+    fn check_launcher(&mut self, store_url: &str) {
+        let default = if store_url.starts_with("sqlite:") { "process" } else { "kubernetes" };
+        let launcher = self.text("LAUNCHER").unwrap_or_else(|| default.into());
+        match launcher.as_str() {
+            "process" => {}
+            "kubernetes" => {
+                self.problem("LAUNCHER", launcher, "process: this version does not launch Kubernetes Jobs yet");
+                for image in ["MANAGER_IMAGE", "MEETING_BOT_IMAGE"] {
+                    if self.text(image).is_none() {
+                        self.problem(image, "", "an image, as LAUNCHER is kubernetes");
+                    }
+                }
+            }
+            _ => self.problem("LAUNCHER", launcher, "process or kubernetes"),
+        }
+    }
+
+    fn recordings_url(&mut self, needs: Needs) -> String {
+        let wants = "gs://bucket, s3://bucket or file:///folder";
+        match (self.text("RECORDINGS_URL"), self.text("GCS_BUCKET")) {
+            (Some(url), _) => {
+                let known =
+                    ["gs://", "s3://", "file:///"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
+                if !known {
+                    self.problem("RECORDINGS_URL", url.clone(), wants);
+                }
+                url
+            }
+            (None, Some(bucket)) => format!("gs://{bucket}"),
+            (None, None) if needs == Needs::Store => String::new(),
+            (None, None) => {
+                self.problem(
+                    "GCS_BUCKET",
+                    "",
+                    "a bucket name, as RECORDINGS_URL is not set (locally: RECORDINGS_URL=file:///folder)",
+                );
+                String::new()
+            }
+        }
+    }
+
+    fn program(&mut self, needs: Needs, name: &str, default: &str) -> PathBuf {
+        let given = self.text(name).map(PathBuf::from);
+        let path = given.unwrap_or_else(|| {
+            std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join(default))).unwrap_or_default()
+        });
+        if needs == Needs::Everything && !path.is_file() {
+            self.problem(name, path.display().to_string(), format!("the path of the {default} program"));
+        }
+        absolute(&path)
+    }
+
+    fn handed_on(&mut self, store_url: &str, recordings_url: &str) -> BTreeMap<String, String> {
+        for name in ["MEETING_INACTIVITY_MINUTES", "INACTIVITY_DETECTION_START_DELAY_MINUTES", "RAW_RETENTION_HOURS"] {
+            self.number(name, 0);
+        }
+        for name in ["LOBBY_TIMEOUT_MINUTES", "EVERYONE_LEFT_SECONDS", "NO_ONE_JOINED_SECONDS"] {
+            if self.text(name).is_some() {
+                self.number(name, 0);
+            }
+        }
+        let mut variables = BTreeMap::new();
+        for name in process::HANDED_ON {
+            if let Some(value) = self.text(name) {
+                variables.insert(name.to_owned(), value);
+            }
+        }
+        let naming = Naming::read(self.lookup).unwrap_or_default();
+        variables.extend(naming.variables().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        variables.insert(process::STORE_URL.into(), store_url.into());
+        variables.insert(process::RECORDINGS_URL.into(), recordings_url.into());
+        variables
+    }
+}
+
+/// What stands in for a value that was reported as a problem.
+trait Fallback {
+    fn fallback() -> Self;
+}
+
+impl Fallback for u64 {
+    fn fallback() -> Self {
+        1
+    }
+}
+
+impl Fallback for SocketAddr {
+    fn fallback() -> Self {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Scheme, host and port alone; the meeting-bot checks it in full.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.map(|rest| rest.trim_end_matches('/')).is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '@', '?', '#']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(needs: Needs, pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        Config::read(needs, |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    const LOCAL: [(&str, &str); 4] = [
+        ("STORE_URL", "sqlite:/tmp/x.sqlite"),
+        ("RECORDINGS_URL", "file:///tmp/r"),
+        ("MANAGER_BIN", "/bin/true"),
+        ("MEETING_BOT_BIN", "/bin/true"),
+    ];
+
+    #[test]
+    fn every_variable_of_the_original_is_listed_with_its_default() {
+        let original = [
+            ("GCP_PROJECT_ID", ""),
+            ("GCS_BUCKET", ""),
+            ("MANAGER_IMAGE", ""),
+            ("MEETING_BOT_IMAGE", ""),
+            ("FIRESTORE_DATABASE", "(default)"),
+            ("KUBERNETES_NAMESPACE", "default"),
+            ("JOB_SERVICE_ACCOUNT", "meeting-bot-job"),
+            ("POLL_INTERVAL", "10"),
+            ("MAX_CLAIM_PER_POLL", "10"),
+            ("CLAIM_TTL_SECONDS", "600"),
+            ("MEETINGS_COLLECTION_PATH", "meetings"),
+            ("MEETINGS_QUERY_MODE", "collection"),
+            ("MEETING_STATUS_FIELD", "status"),
+            ("MEETING_STATUS_VALUES", "scheduled"),
+            ("MEETING_BOT_INSTANCE_FIELD", "bot_instance_id"),
+            ("BOT_INSTANCE_STATUS_FIELD", "status"),
+            ("BOT_INSTANCE_QUEUED_VALUE", "queued"),
+            ("BOT_INSTANCE_PROCESSING_VALUE", "processing"),
+            ("BOT_INSTANCE_DONE_VALUE", "done"),
+            ("BOT_INSTANCE_FAILED_VALUE", "failed"),
+            ("NODE_ENV", "development"),
+            ("MAX_RECORDING_DURATION_MINUTES", "600"),
+            ("MEETING_INACTIVITY_MINUTES", "15"),
+            ("INACTIVITY_DETECTION_START_DELAY_MINUTES", "5"),
+            ("GCP_DEFAULT_REGION", "us-central1"),
+            ("SCRATCH_STORAGE_SIZE", "50Gi"),
+            ("CONTROLLER_ID", "($HOSTNAME or controller)"),
+        ];
+        for (name, default) in original {
+            let found = SETTINGS.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!(found.default, default, "{name}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        let config = read(Needs::Everything, &LOCAL).unwrap();
+        assert_eq!(config.controller_id, "controller");
+        assert_eq!(config.pace.poll, Duration::from_secs(10));
+        assert_eq!(config.pace.claim_ttl, Duration::from_secs(600));
+        assert_eq!((config.pace.max_claims, config.runs.max_live), (10, 4));
+        assert_eq!(config.pace.window, StartWindow::default());
+        assert_eq!(config.pace.max_recording, Duration::from_secs(36_000));
+        assert_eq!(config.http_listen.port(), 8080);
+    }
+
+    #[test]
+    fn the_store_and_the_bucket_follow_from_the_original_s_variables() {
+        let config = read(
+            Needs::Everything,
+            &[
+                ("GCP_PROJECT_ID", "p"),
+                ("GCS_BUCKET", "b"),
+                ("LAUNCHER", "process"),
+                ("MANAGER_BIN", "/bin/true"),
+                ("MEETING_BOT_BIN", "/bin/true"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.store_url, "firestore:p/(default)");
+        assert_eq!(config.runs.recordings_url, "gs://b");
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_with_variable_value_and_wish() {
+        let problems = read(
+            Needs::Everything,
+            &[
+                ("STORE_URL", "mysql:x"),
+                ("RECORDINGS_URL", "/folder"),
+                ("LAUNCHER", "cloud"),
+                ("POLL_INTERVAL", "soon"),
+                ("MAX_CLAIM_PER_POLL", "0"),
+                ("MEETINGS_QUERY_MODE", "all"),
+                ("HTTP_LISTEN", "8080"),
+                ("PRACTICE_ROOM_ORIGIN", "http://h/path"),
+                ("MANAGER_BIN", "/nowhere/manager"),
+                ("MEETING_BOT_BIN", "/bin/true"),
+                ("LOBBY_TIMEOUT_MINUTES", "long"),
+                ("CONTROLLER_ID", "a/b"),
+            ],
+        )
+        .unwrap_err();
+        let mut named: Vec<&str> = problems.iter().map(|problem| problem.variable.as_str()).collect();
+        named.sort_unstable();
+        let expected = [
+            "CONTROLLER_ID",
+            "HTTP_LISTEN",
+            "LAUNCHER",
+            "LOBBY_TIMEOUT_MINUTES",
+            "MANAGER_BIN",
+            "MAX_CLAIM_PER_POLL",
+            "MEETINGS_QUERY_MODE",
+            "POLL_INTERVAL",
+            "PRACTICE_ROOM_ORIGIN",
+            "RECORDINGS_URL",
+            "STORE_URL",
+        ];
+        assert_eq!(named, expected, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.got == "soon" && problem.wants.contains("whole number")));
+    }
+
+    #[test]
+    fn kubernetes_is_refused_with_what_is_possible() {
+        let problems = read(
+            Needs::Everything,
+            &[("GCP_PROJECT_ID", "p"), ("GCS_BUCKET", "b"), ("MANAGER_BIN", "/bin/true"), ("MEETING_BOT_BIN", "/bin/true")],
+        )
+        .unwrap_err();
+        assert!(
+            problems.iter().any(|problem| problem.variable == "LAUNCHER" && problem.wants.contains("process")),
+            "{problems:?}"
+        );
+        assert!(problems.iter().any(|problem| problem.variable == "MANAGER_IMAGE"));
+    }
+
+    #[test]
+    fn scheduling_asks_for_the_store_alone() {
+        assert!(read(Needs::Store, &[("STORE_URL", "sqlite:/tmp/x.sqlite")]).is_ok());
+        let problems = read(Needs::Store, &[]).unwrap_err();
+        assert_eq!(problems[0].variable, "GCP_PROJECT_ID");
+    }
+
+    #[test]
+    fn the_manager_gets_the_naming_and_nothing_it_was_not_told() {
+        let config =
+            read(Needs::Everything, &[&LOCAL[..], &[("MEETING_STATUS_VALUES", "a,b"), ("AWS_SECRET_ACCESS_KEY", "s")]].concat())
+                .unwrap();
+        assert_eq!(config.runs.handed_on["MEETING_STATUS_VALUES"], "a,b");
+        assert_eq!(config.runs.handed_on["STORE_URL"], "sqlite:/tmp/x.sqlite");
+        assert!(!config.runs.handed_on.contains_key("AWS_SECRET_ACCESS_KEY"));
+        assert!(!config.runs.handed_on.contains_key("LOBBY_TIMEOUT_MINUTES"));
+    }
+}

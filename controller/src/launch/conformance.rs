@@ -1,0 +1,1 @@
+//! What every launcher must do, as named checks over [`Launcher`] alone. The suite of each launcher runs them all.

@@ -1,0 +1,219 @@
+//! The process launcher: each run is a small supervisor on this machine, in a session of its own, that outlives the
+//! controller. A restarted controller finds it again by its folder's lock and exit file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bot_model::process as contract;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::run_dir::{self, RunDir, Spec, private_folder};
+use super::{BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, RunKey, RunState, SHARED, allowed};
+use crate::config::RunsConfig;
+
+/// Longest wait for this machine's own file system.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Runs as processes on this machine.
+pub struct ProcessLauncher {
+    config: RunsConfig,
+    store_url: String,
+    program: PathBuf,
+    /// Counting free slots and taking one must not interleave.
+    launching: Arc<Mutex<()>>,
+    ended: Arc<Notify>,
+}
+
+impl ProcessLauncher {
+    /// A launcher whose runs belong to `store_url`. `program` is the controller's own program, which supervises.
+    pub fn new(config: RunsConfig, store_url: &str, controller_id: &str, program: PathBuf) -> Result<Self, LaunchError> {
+        let ours = config.folder.join("controllers");
+        // Says that this controller's runs are in this folder, to others that use it, too.
+        let mark = ours.join(file_name(controller_id));
+        private_folder(&ours)
+            .and_then(|()| std::fs::write(&mark, ""))
+            .map_err(machine(format!("prepare RUNS_DIR {}", config.folder.display())))?;
+        let (launching, ended) = (Arc::default(), Arc::new(Notify::new()));
+        Ok(Self { config, store_url: store_url.to_owned(), program, launching, ended })
+    }
+
+    fn spec(&self, launch: &LaunchSpec) -> Spec {
+        let key = launch.key();
+        let run_id = Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let folder = RunDir::of(&self.config.folder, &key).path().to_owned();
+        let mut manager = self.config.handed_on.clone();
+        manager.extend([
+            (contract::BOT_INSTANCE_ID.to_owned(), launch.instance_id().to_string()),
+            (contract::ATTEMPT.to_owned(), key.attempt.to_string()),
+            (contract::RUN_ID.to_owned(), run_id.clone()),
+            (contract::SCRATCH_DIR.to_owned(), folder.join("scratch").display().to_string()),
+        ]);
+        let mut bot = BTreeMap::from([
+            (contract::RUN_ID.to_owned(), run_id.clone()),
+            (contract::SCRATCH_DIR.to_owned(), folder.join("scratch").display().to_string()),
+            ("MEETING_BOT_SCRATCH".to_owned(), folder.join("bot").display().to_string()),
+        ]);
+        bot.extend(self.config.practice_origin.clone().map(|origin| (contract::PRACTICE_ROOM_ORIGIN.to_owned(), origin)));
+        Spec {
+            instance_id: launch.instance_id().clone(),
+            job: key.job,
+            attempt: key.attempt,
+            run_id,
+            command: launch.command(),
+            store_url: self.store_url.clone(),
+            manager: self.config.manager.clone(),
+            meeting_bot: self.config.meeting_bot.clone(),
+            manager_variables: manager,
+            bot_variables: bot,
+        }
+    }
+
+    /// Starts the supervisor with the lock as its standard input, and waits for it in the background, so that it leaves no zombie.
+    fn start(&self, run: &RunDir, lock: std::fs::File) -> Result<(), LaunchError> {
+        let failed = || machine(format!("start {}", self.program.display()));
+        let log = run.log("supervisor.log").map_err(machine("open the supervisor's log".to_owned()))?;
+        let mut command = tokio::process::Command::new(&self.program);
+        command.arg("supervise").arg("--run-dir").arg(run.path());
+        command.env_clear().envs(allowed(std::env::vars(), &[SHARED, MANAGER_ONLY, BOT_ONLY]));
+        command.stdin(Stdio::from(lock)).stdout(Stdio::from(log.try_clone().map_err(failed())?)).stderr(Stdio::from(log));
+        let mut child = command.current_dir(run.path()).kill_on_drop(false).spawn().map_err(failed())?;
+        let ended = Arc::clone(&self.ended);
+        tokio::spawn(async move {
+            let _ = child.wait().await;
+            ended.notify_one();
+        });
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, LaunchError> + Send + 'static,
+    ) -> Result<T, LaunchError> {
+        let runs = self.config.folder.clone();
+        let job = tokio::task::spawn_blocking(move || work(&runs));
+        match tokio::time::timeout(DEADLINE, job).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Err(machine("work in RUNS_DIR".to_owned())(std::io::Error::other(error))),
+            Err(_) => Err(LaunchError::Deadline { secs: DEADLINE.as_secs() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Launcher for ProcessLauncher {
+    async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
+        let (draft, key, limit, launching) = (self.spec(spec), spec.key(), self.config.max_live, Arc::clone(&self.launching));
+        let created = self
+            .blocking(move |runs| {
+                let _one_at_a_time = launching.lock().unwrap_or_else(PoisonError::into_inner);
+                may_start(runs, &key, limit)?;
+                RunDir::create(runs, &draft).map_err(machine(format!("make the folder of {}", key.job)))
+            })
+            .await?;
+        let Some((run, lock)) = created else { return Ok(Launched::AlreadyThere) };
+        self.start(&run, lock).inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(run.path());
+        })?;
+        Ok(Launched::Started)
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, LaunchError> {
+        let store = self.store_url.clone();
+        self.blocking(move |runs| {
+            let mut seen = Vec::new();
+            for (run, spec) in run_dir::all(runs).map_err(machine("list RUNS_DIR".to_owned()))? {
+                if spec.store_url != store {
+                    continue;
+                }
+                let state = match run.state() {
+                    // Removed while we looked.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    state => state.map_err(machine(format!("look at the run of {}", spec.job)))?,
+                };
+                let key = RunKey { job: spec.job, attempt: spec.attempt };
+                seen.push(Observed { key, instance_id: spec.instance_id, state });
+            }
+            Ok(seen)
+        })
+        .await
+    }
+
+    async fn stop(&self, run: &RunKey) -> Result<(), LaunchError> {
+        let key = run.clone();
+        self.blocking(move |runs| match RunDir::of(runs, &key).ask_to_stop() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            asked => asked.map_err(machine("ask a run to stop".to_owned())),
+        })
+        .await
+    }
+
+    async fn remove(&self, run: &RunKey) -> Result<(), LaunchError> {
+        let key = run.clone();
+        self.blocking(move |runs| {
+            let folder = RunDir::of(runs, &key);
+            match folder.state() {
+                Ok(state) if !state.is_over() => return Err(LaunchError::Alive),
+                _ => {}
+            }
+            folder.remove(runs, &key).map_err(machine("remove a run's folder".to_owned()))
+        })
+        .await
+    }
+
+    async fn free_slots(&self) -> Result<usize, LaunchError> {
+        let limit = self.config.max_live;
+        self.blocking(move |runs| Ok(limit.saturating_sub(alive(runs)?.len()))).await
+    }
+
+    fn sees_runs_of(&self, controller_id: &str) -> bool {
+        self.config.folder.join("controllers").join(file_name(controller_id)).exists()
+    }
+
+    async fn changed(&self) {
+        self.ended.notified().await;
+    }
+
+    async fn ready(&self) -> Result<(), LaunchError> {
+        let programs = [self.config.manager.clone(), self.config.meeting_bot.clone()];
+        self.blocking(move |runs| {
+            for program in programs {
+                std::fs::metadata(&program).map_err(machine(format!("find {}", program.display())))?;
+            }
+            private_folder(runs).map_err(machine(format!("prepare RUNS_DIR {}", runs.display())))
+        })
+        .await
+    }
+}
+
+fn may_start(runs: &Path, key: &RunKey, limit: usize) -> Result<(), LaunchError> {
+    let alive = alive(runs)?;
+    if let Some(other) = alive.iter().find(|other| other.job == key.job) {
+        let same = other.attempt == key.attempt;
+        return if same { Ok(()) } else { Err(LaunchError::OtherAttemptAlive { attempt: other.attempt }) };
+    }
+    if alive.len() >= limit { Err(LaunchError::Full { limit }) } else { Ok(()) }
+}
+
+/// Runs with something alive, of every store: they share this machine.
+fn alive(runs: &Path) -> Result<Vec<RunKey>, LaunchError> {
+    let all = run_dir::all(runs).map_err(machine("list RUNS_DIR".to_owned()))?;
+    Ok(all
+        .into_iter()
+        .filter(|(run, _)| matches!(run.state(), Ok(RunState::Running)))
+        .map(|(_, spec)| RunKey { job: spec.job, attempt: spec.attempt })
+        .collect())
+}
+
+/// Controller ids may hold anything but a slash.
+fn file_name(controller_id: &str) -> String {
+    format!("id-{controller_id}")
+}
+
+fn machine(what: String) -> impl FnOnce(std::io::Error) -> LaunchError {
+    move |source| LaunchError::Machine { what, source }
+}

@@ -1,0 +1,240 @@
+//! Every metric of the controller. Labels come from closed enums, never from ids or documents.
+
+use std::sync::atomic::AtomicU64;
+
+use bot_model::lifecycle::Phase;
+use bot_model::outcome::{Attribution, Outcome};
+use bot_store::StoreErrorKind;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Seconds from sub-poll to hopeless.
+const LAG_BUCKETS: [f64; 12] = [0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0];
+const POLL_BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// How something went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// From code.
+    pub result: &'static str,
+}
+
+/// How calls ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    outcome: &'static str,
+    attribution: &'static str,
+    platform: &'static str,
+}
+
+/// A phase.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PhaseLabel {
+    phase: &'static str,
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// From code.
+    pub reason: &'static str,
+}
+
+/// What kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Kind {
+    kind: &'static str,
+}
+
+/// A loop's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LoopLabel {
+    pass: &'static str,
+}
+
+/// The registry and its metrics.
+pub struct Metrics {
+    registry: Registry,
+    outcomes: Family<OutcomeLabels, Counter>,
+    active: Family<PhaseLabel, Gauge>,
+    store_errors: Family<Kind, Counter>,
+    poll_seconds: Family<LoopLabel, Histogram, fn() -> Histogram>,
+    /// From a meeting's start (or document) to its launch.
+    pub scheduled_lag: Histogram,
+    /// By reason: `too_late`, `no_capacity`.
+    pub missed: Family<Reason, Counter>,
+    /// `created`, `twin`, `rearmed`, `rejected`, `lost`.
+    pub enqueued: Family<ResultLabel, Counter>,
+    /// `won`, `taken_over`, `error`.
+    pub claims: Family<ResultLabel, Counter>,
+    /// Claims lost to another controller: a value, not an error.
+    pub lease_conflicts: Counter,
+    /// `started`, `already_there`, `full`, `failed`.
+    pub launches: Family<ResultLabel, Counter>,
+    /// By the reaper's action.
+    pub reaped: Family<ResultLabel, Counter>,
+    /// What a person should know.
+    pub alerts: Family<Reason, Counter>,
+    /// Documents left alone because their status or schema is unknown.
+    pub unknown_status: Counter,
+    /// Unusable `bot_instances` documents that were given a reason.
+    pub quarantined: Counter,
+    /// Runs on this machine, alive.
+    pub runs_alive: Gauge,
+    /// Runs that could start now.
+    pub slots_free: Gauge,
+    /// Seconds since the last successful poll, at the scrape.
+    pub poll_age: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("meetingbot"),
+            outcomes: Family::default(),
+            active: Family::default(),
+            store_errors: Family::default(),
+            poll_seconds: Family::new_with_constructor(|| Histogram::new(POLL_BUCKETS)),
+            scheduled_lag: Histogram::new(LAG_BUCKETS),
+            missed: Family::default(),
+            enqueued: Family::default(),
+            claims: Family::default(),
+            lease_conflicts: Counter::default(),
+            launches: Family::default(),
+            reaped: Family::default(),
+            alerts: Family::default(),
+            unknown_status: Counter::default(),
+            quarantined: Counter::default(),
+            runs_alive: Gauge::default(),
+            slots_free: Gauge::default(),
+            poll_age: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("outcomes", "Calls that ended, by outcome", self.outcomes.clone());
+        r.register("active", "Instances that are not terminal, by phase", self.active.clone());
+        r.register("store_errors", "Failed calls to the store", self.store_errors.clone());
+        r.register("poll_seconds", "Time of one pass of a loop", self.poll_seconds.clone());
+        r.register("scheduled_lag_seconds", "From when a meeting was due to its launch", self.scheduled_lag.clone());
+        r.register("missed", "Meetings whose time passed before a bot could be sent", self.missed.clone());
+        r.register("enqueued", "Meetings looked at that changed something", self.enqueued.clone());
+        r.register("claims", "Claims on instances", self.claims.clone());
+        r.register("lease_conflicts", "Claims lost to another controller", self.lease_conflicts.clone());
+        r.register("launches", "Launches of runs", self.launches.clone());
+        r.register("reaped", "Actions of the reaper", self.reaped.clone());
+        r.register("alerts", "Things that a person should know", self.alerts.clone());
+        r.register("unknown_status", "Documents left alone, their status being unknown", self.unknown_status.clone());
+        r.register("quarantined", "Unusable instances that were given a reason", self.quarantined.clone());
+        r.register("runs_alive", "Runs alive on this machine", self.runs_alive.clone());
+        r.register("slots_free", "Runs that could start now", self.slots_free.clone());
+        r.register("poll_age_seconds", "Since the last successful poll", self.poll_age.clone());
+    }
+
+    /// A call ended.
+    pub fn outcome(&self, outcome: &Outcome, platform: &'static str) {
+        let attribution = match outcome.attribution {
+            Attribution::Ours => "ours",
+            Attribution::Host => "host",
+            Attribution::Platform => "platform",
+            Attribution::Configuration => "configuration",
+            Attribution::Participant => "participant",
+        };
+        self.outcomes.get_or_create(&OutcomeLabels { outcome: outcome.kind.as_str(), attribution, platform }).inc();
+    }
+
+    /// How many instances are in each phase now.
+    pub fn phases(&self, count: impl Fn(Phase) -> usize) {
+        for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_terminal()) {
+            let value = i64::try_from(count(phase)).unwrap_or(i64::MAX);
+            self.active.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(value);
+        }
+    }
+
+    /// A call to the store failed.
+    pub fn store_error(&self, kind: StoreErrorKind) {
+        let kind = match kind {
+            StoreErrorKind::Unavailable => "unavailable",
+            StoreErrorKind::Unknown => "unknown",
+            StoreErrorKind::Denied => "denied",
+            StoreErrorKind::Refused => "refused",
+        };
+        self.store_errors.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// A pass of a loop took this long.
+    pub fn pass(&self, name: &'static str, seconds: f64) {
+        self.poll_seconds.get_or_create(&LoopLabel { pass: name }).observe(seconds);
+    }
+
+    /// Adds one to a family by its `result`.
+    pub fn count(family: &Family<ResultLabel, Counter>, result: &'static str) {
+        family.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Adds one to a family by its `reason`.
+    pub fn reason(family: &Family<Reason, Counter>, reason: &'static str) {
+        family.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The text of a scrape (OpenMetrics).
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_metrics_is_the_documented_one() {
+        let text = Metrics::new().encode();
+        let listed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let golden = [
+            "meetingbot_outcomes counter",
+            "meetingbot_active gauge",
+            "meetingbot_store_errors counter",
+            "meetingbot_poll_seconds histogram",
+            "meetingbot_scheduled_lag_seconds histogram",
+            "meetingbot_missed counter",
+            "meetingbot_enqueued counter",
+            "meetingbot_claims counter",
+            "meetingbot_lease_conflicts counter",
+            "meetingbot_launches counter",
+            "meetingbot_reaped counter",
+            "meetingbot_alerts counter",
+            "meetingbot_unknown_status counter",
+            "meetingbot_quarantined counter",
+            "meetingbot_runs_alive gauge",
+            "meetingbot_slots_free gauge",
+            "meetingbot_poll_age_seconds gauge",
+        ];
+        assert_eq!(listed, golden);
+    }
+
+    #[test]
+    fn an_outcome_carries_whose_doing_it_was() {
+        let metrics = Metrics::new();
+        metrics.outcome(&Outcome::new(bot_model::outcome::OutcomeKind::Denied), "meet");
+        let wanted = r#"meetingbot_outcomes_total{outcome="denied",attribution="host",platform="meet"} 1"#;
+        assert!(metrics.encode().contains(wanted), "{}", metrics.encode());
+    }
+}

@@ -1,0 +1,299 @@
+//! Compares what the store says with what runs, both ways, and acts on [`decide`]'s answers. Thin: every judgement is there.
+
+pub mod decide;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bot_model::document::BotInstance;
+use bot_model::ids::{InstanceId, JobName};
+use bot_model::lease::Sightings;
+use bot_model::lifecycle::{Phase, Status};
+use bot_model::outcome::Outcome;
+use bot_model::schedule::Due;
+use bot_store::protocol::{Advanced, InstanceRecord, claim, heartbeat};
+use bot_store::{StoreError, Version};
+use chrono::{DateTime, Utc};
+
+use crate::claim::{is_recorded, is_recording_over};
+use crate::discover::meetings_of;
+use crate::engine::{Engine, lock};
+use crate::launch::{Observed, RunCommand, RunKey, RunState};
+use crate::metrics::Metrics;
+use decide::{Action, Evidence, Observation, decide};
+
+/// A claim of this very controller that it does not work on any more (it was restarted) is taken up after this long.
+const OWN_CLAIM: Duration = Duration::from_secs(5);
+
+/// What the reaper remembers between its looks, all of it rebuilt by looking again.
+pub struct Memory {
+    progress: Sightings<InstanceId, String>,
+    evidence: Sightings<InstanceId, (u32, Evidence)>,
+    owners: Sightings<String, Option<Version>>,
+    strangers: HashSet<RunKey>,
+    alerted: HashSet<(InstanceId, &'static str)>,
+    /// Instances whose outcome this process has counted.
+    pub(crate) counted: HashSet<InstanceId>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            progress: Sightings::new(),
+            evidence: Sightings::new(),
+            owners: Sightings::new(),
+            strangers: HashSet::new(),
+            alerted: HashSet::new(),
+            counted: HashSet::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// One look at everything live.
+    pub async fn reap(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        // Runs first: an instance read later than its run can only be further on.
+        let runs = match self.launcher.list().await {
+            Ok(runs) => runs,
+            Err(error) => {
+                tracing::warn!(%error, "the launcher cannot say what runs; nothing is reaped");
+                return Ok(());
+            }
+        };
+        let alive = runs.iter().filter(|run| !run.state.is_over()).count();
+        self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
+        let records = self.concerned(&runs).await?;
+        self.remember_served(&records);
+        let owners = self.silent_owners(&records).await?;
+        for record in &records {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            if let Some(seen) = self.observe(record, &runs, &owners, now)
+                && let Err(error) = self.act(record, &runs, decide(&seen), now).await
+            {
+                self.failed("reap", &error);
+            }
+        }
+        self.strangers(&runs, &records).await;
+        Ok(())
+    }
+
+    /// Every live instance, and that of every run.
+    async fn concerned(&self, runs: &[Observed]) -> Result<Vec<InstanceRecord>, StoreError> {
+        let mut records = self.instances(&[Status::Processing]).await?;
+        let mut known: HashSet<InstanceId> = records.iter().map(|record| record.instance.id.clone()).collect();
+        for run in runs {
+            if known.insert(run.instance_id.clone()) {
+                match InstanceRecord::read(self.store.as_ref(), &run.instance_id).await {
+                    Ok(record) => records.extend(record),
+                    Err(error) => self.failed("read", &error),
+                }
+            }
+        }
+        self.metrics.phases(|phase| records.iter().filter(|record| record.instance.phase == phase).count());
+        Ok(records)
+    }
+
+    fn remember_served(&self, records: &[InstanceRecord]) {
+        let live = records.iter().filter(|record| !record.instance.phase.is_terminal());
+        // Added only; the cancel pass drops what has ended, so that no instance is between two looks of two loops.
+        lock(&self.served).extend(live.map(|record| (record.instance.id.clone(), meetings_of(&record.instance))));
+        let mut memory = lock(&self.memory);
+        let keep: HashSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
+        memory.progress.retain(|id| keep.contains(id));
+        memory.evidence.retain(|id| keep.contains(id));
+        memory.alerted.retain(|(id, _)| keep.contains(id));
+    }
+
+    /// Owners of bare claims whose heartbeat has stopped.
+    async fn silent_owners(&self, records: &[InstanceRecord]) -> Result<HashSet<String>, StoreError> {
+        let owners: HashSet<String> = records
+            .iter()
+            .filter(|record| record.instance.phase == Phase::Claimed)
+            .filter_map(|record| record.instance.facts.claim.claimed_by.clone())
+            .filter(|owner| *owner != self.controller_id)
+            .collect();
+        let mut silent = HashSet::new();
+        for owner in owners {
+            let beat = heartbeat::last_beat(self.store.as_ref(), &owner).await?;
+            let now = self.monotonic();
+            if lock(&self.memory).owners.unchanged_for(&owner, beat, now) >= self.pace.owner_silent {
+                silent.insert(owner);
+            }
+        }
+        Ok(silent)
+    }
+
+    /// What is known of an instance; `None` where what was read cannot go together and is read again next time.
+    fn observe(
+        &self,
+        record: &InstanceRecord,
+        runs: &[Observed],
+        silent: &HashSet<String>,
+        now: DateTime<Utc>,
+    ) -> Option<Observation> {
+        let instance = &record.instance;
+        let facts = &instance.facts;
+        if lock(&self.in_flight).contains(&instance.id) {
+            return None;
+        }
+        let evidence = self.evidence(instance, runs)?;
+        let mut memory = lock(&self.memory);
+        let at = self.monotonic();
+        let unchanged_for = memory.progress.unchanged_for(&instance.id, fingerprint(instance), at);
+        let evidence_for = memory.evidence.unchanged_for(&instance.id, (facts.attempt, evidence), at);
+        let owner = facts.claim.claimed_by.as_deref().unwrap_or_default();
+        let is_own = owner == self.controller_id && unchanged_for >= OWN_CLAIM;
+        Some(Observation {
+            phase: instance.phase,
+            attempt: facts.attempt,
+            evidence,
+            unchanged_for,
+            evidence_for,
+            is_claim_stale: is_own || silent.contains(owner) || unchanged_for >= self.pace.claim_ttl,
+            is_meeting_on: self.is_meeting_on(instance, now),
+            is_joinable: self.due(instance, now) != Due::Missed,
+            is_recorded: is_recorded(instance),
+            is_recording_over: is_recording_over(instance),
+            is_cancelled: facts.cancel_requested_at.is_some(),
+            finalize_attempts: facts.finalize_attempts,
+            lease_ttl: self.pace.lease.ttl,
+            max_unleased: self.pace.max_unleased,
+        })
+    }
+
+    fn evidence(&self, instance: &BotInstance, runs: &[Observed]) -> Option<Evidence> {
+        let attempt = instance.facts.attempt;
+        let job = JobName::for_instance(&instance.id);
+        let mine: Vec<&Observed> = runs.iter().filter(|run| run.key.job == job).collect();
+        if mine.iter().any(|run| run.key.attempt > attempt) {
+            return None;
+        }
+        if mine.iter().any(|run| run.key.attempt < attempt && !run.state.is_over()) {
+            return Some(Evidence::OlderAlive);
+        }
+        if let Some(run) = mine.iter().find(|run| run.key.attempt == attempt) {
+            return Some(Evidence::Seen(run.state));
+        }
+        let owner = instance.facts.claim.claimed_by.as_deref().unwrap_or_default();
+        // Before the launch nothing can be hidden: whoever launches takes the claim first.
+        let is_visible = instance.phase == Phase::Claimed || owner == self.controller_id || self.launcher.sees_runs_of(owner);
+        Some(if is_visible { Evidence::None } else { Evidence::Invisible })
+    }
+
+    async fn act(
+        &self,
+        record: &InstanceRecord,
+        runs: &[Observed],
+        action: Action,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let id = &record.instance.id;
+        match action {
+            Action::Wait => return Ok(()),
+            Action::Alert(reason) => {
+                if lock(&self.memory).alerted.insert((id.clone(), reason)) {
+                    Metrics::reason(&self.metrics.alerts, reason);
+                    tracing::warn!(bot_instance_id = %id, attempt = record.instance.facts.attempt, phase = %record.instance.phase, reason, "needs a look");
+                }
+                return Ok(());
+            }
+            Action::Adopt => {
+                let job = JobName::for_instance(id);
+                if let Advanced::Applied(_) = claim::adopted(self.store.as_ref(), record, &job, now).await? {
+                    tracing::info!(bot_instance_id = %id, job_name = %job, attempt = record.instance.facts.attempt, "adopted");
+                }
+            }
+            Action::TakeOver => {
+                if self.free_slots().await == 0 {
+                    return Ok(());
+                }
+                tracing::info!(bot_instance_id = %id, "a stale claim is taken over");
+                self.claim_and_launch(vec![record.clone()], now).await;
+            }
+            Action::Relaunch(reason) => self.relaunch(record, reason, RunCommand::Record, now).await?,
+            Action::Finalize(reason) => self.relaunch(record, reason, RunCommand::Finalize, now).await?,
+            Action::Settle { step, kind, why } => {
+                if let Some(run) = runs.iter().find(|run| run.instance_id == *id && run.state == RunState::Pending) {
+                    self.tell(self.launcher.stop(&run.key).await);
+                }
+                self.end(record, step, Outcome::with_detail(kind, why), now).await?;
+            }
+            Action::RemoveRun => {
+                for run in runs.iter().filter(|run| run.instance_id == *id && run.state.is_over()) {
+                    self.tell(self.launcher.remove(&run.key).await);
+                }
+                self.settled(&record.instance);
+                tracing::info!(bot_instance_id = %id, phase = %record.instance.phase, "the run is over and was removed");
+            }
+        }
+        Metrics::count(&self.metrics.reaped, name_of(action));
+        Ok(())
+    }
+
+    async fn relaunch(
+        &self,
+        record: &InstanceRecord,
+        reason: &'static str,
+        command: RunCommand,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if self.free_slots().await == 0 {
+            return Ok(());
+        }
+        match claim::relaunch(self.store.as_ref(), record, &self.claimer(), reason, now).await? {
+            Some(claimed) => {
+                tracing::warn!(bot_instance_id = %record.instance.id, attempt = claimed.record().instance.facts.attempt, reason, "launched again");
+                self.launch(claimed, command).await;
+            }
+            None => drop(self.metrics.lease_conflicts.inc()),
+        }
+        Ok(())
+    }
+
+    /// Runs of this store that no instance knows: forgotten when over, reported when alive, and never ended.
+    async fn strangers(&self, runs: &[Observed], records: &[InstanceRecord]) {
+        let known: HashSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
+        let strange: Vec<&Observed> = runs.iter().filter(|run| !known.contains(&run.instance_id)).collect();
+        for run in &strange {
+            let is_new = lock(&self.memory).strangers.insert(run.key.clone());
+            match (is_new, run.state.is_over()) {
+                (true, _) => {
+                    Metrics::reason(&self.metrics.alerts, "run_without_instance");
+                    tracing::warn!(job_name = %run.key.job, attempt = run.key.attempt, state = ?run.state, "a run has no instance");
+                }
+                (false, true) => self.tell(self.launcher.remove(&run.key).await),
+                (false, false) => {}
+            }
+        }
+        lock(&self.memory).strangers.retain(|key| strange.iter().any(|run| run.key == *key));
+    }
+
+    fn tell(&self, result: Result<(), crate::launch::LaunchError>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "the launcher could not do it; it is tried again");
+        }
+    }
+}
+
+/// What changes with a claim, a step or a renewal.
+fn fingerprint(instance: &BotInstance) -> String {
+    let facts = &instance.facts;
+    let (run, renewals) = facts.run.as_ref().map_or(("", 0), |run| (run.pod_uid.as_str(), run.renewals));
+    let claim = facts.claim.claim_id.as_deref().unwrap_or_default();
+    format!("{}/{}/{claim}/{run}/{renewals}", instance.phase, facts.attempt)
+}
+
+fn name_of(action: Action) -> &'static str {
+    match action {
+        Action::Wait => "wait",
+        Action::Alert(_) => "alert",
+        Action::Adopt => "adopt",
+        Action::TakeOver => "take_over",
+        Action::Relaunch(_) => "relaunch",
+        Action::Finalize(_) => "finalize",
+        Action::Settle { .. } => "settle",
+        Action::RemoveRun => "remove_run",
+    }
+}
