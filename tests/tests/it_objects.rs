@@ -1,0 +1,154 @@
+//! The bucket behind one conformance suite: a folder, moto's S3 server, and our GCS server; and GCS's own awkward answers.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use manager::objects::{Label, Objects, Put};
+use tests::gcs::{Fault, GcsServer};
+use tests::process::{Process, until};
+
+fn label(bytes: &[u8]) -> Label {
+    Label { content_type: "video/mp4", crc32c: crc32c::crc32c(bytes), segments_sha256: "abc".into() }
+}
+
+fn write(folder: &Path, bytes: &[u8]) -> std::path::PathBuf {
+    let file = folder.join("final");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
+/// What every bucket must do.
+async fn conforms(objects: &Objects) {
+    let folder = tempfile::tempdir().unwrap();
+    let one = Bytes::from_static(b"one");
+    assert_eq!(objects.put_new("x/raw/a", one.clone(), &label(&one)).await.unwrap(), Put::Created);
+    assert_eq!(objects.put_new("x/raw/a", one.clone(), &label(&one)).await.unwrap(), Put::Exists);
+    for name in ["x/raw/b/1", "x/raw/b/2", "x/raw/c", "x/raw/d", "x/rawer", "y/raw/a"] {
+        objects.put_new(name, one.clone(), &label(&one)).await.unwrap();
+    }
+    assert_eq!(objects.list("x/raw/").await.unwrap(), ["a", "b/1", "b/2", "c", "d"]);
+    assert!(objects.list("nothing/").await.unwrap().is_empty());
+    assert_eq!(objects.get("x/raw/a").await.unwrap().unwrap(), one);
+    assert!(objects.get("x/raw/none").await.unwrap().is_none());
+    assert!(objects.head("x/raw/none").await.unwrap().is_none());
+    // Larger than a single-shot upload, not a multiple of anything.
+    let large: Vec<u8> = (0..20_000_001_u32).map(|at| (at % 251) as u8).collect();
+    for bytes in [b"interrupted try".as_slice(), &large] {
+        let file = write(folder.path(), bytes);
+        objects.put_final("x/video.mp4", &file, &label(bytes)).await.unwrap();
+        let head = objects.head("x/video.mp4").await.unwrap().unwrap();
+        assert_eq!((head.bytes, head.crc32c), (bytes.len() as u64, crc32c::crc32c(bytes)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conforms(&Objects::open(&format!("file://{}", folder.path().display())).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let program = std::env::var("MOTO_SERVER").unwrap_or_else(|_| "moto_server".into());
+    let mut command = Command::new(program);
+    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    let _server = Process::start(command, &folder.path().join("moto.log"))
+        .expect("moto's S3 server is missing: run `scripts/setup.sh --install test`, then source .cache/env");
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let bucket = format!("{endpoint}/recordings");
+    until("moto to make a bucket", Duration::from_secs(60), || async {
+        Ok(reqwest::Client::new().put(&bucket).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(()))
+    })
+    .await
+    .unwrap();
+    // SAFETY of the environment: each test of this file is alone in reading these names.
+    let environment = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")];
+    let url = with_environment("s3_conforms_inside", &environment);
+    assert!(url.success(), "the suite against S3 failed");
+}
+
+/// Runs the ignored test `name` of this binary in a process of its own with `environment`, since an environment is shared.
+fn with_environment(name: &str, environment: &[(&str, &str)]) -> std::process::ExitStatus {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .envs(environment.iter().copied())
+        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+        .status()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by s3_conforms, with its environment"]
+async fn s3_conforms_inside() {
+    conforms(&Objects::open("s3://recordings/deep/down").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs_conforms() {
+    let server = GcsServer::start().await.unwrap();
+    let status = tokio::task::spawn_blocking({
+        let host = server.host();
+        move || with_environment("gcs_conforms_inside", &[("STORAGE_EMULATOR_HOST", &host)])
+    });
+    assert!(status.await.unwrap().success(), "the suite against GCS failed");
+    let video = server.object("x/video.mp4").unwrap();
+    assert_eq!((video.content_type.as_str(), video.metadata["segments-sha256"].as_str()), ("video/mp4", Some("abc")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by gcs_conforms, with its environment"]
+async fn gcs_conforms_inside() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    conforms(&Objects::open("gs://recordings").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_upload_is_written_once() {
+    let server = GcsServer::start().await.unwrap();
+    server.fail_next(&[Fault::Unavailable, Fault::AnswerLost]);
+    let status = tokio::task::spawn_blocking({
+        let host = server.host();
+        move || with_environment("a_retried_upload_inside", &[("STORAGE_EMULATOR_HOST", &host)])
+    });
+    assert!(status.await.unwrap().success());
+    assert_eq!(server.writes(), 1);
+    assert_eq!(server.object("x/raw/a").unwrap().bytes, "segment");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by a_retried_upload_is_written_once, with its environment"]
+async fn a_retried_upload_inside() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let objects = Objects::open("gs://recordings").await.unwrap();
+    let bytes = Bytes::from_static(b"segment");
+    assert!(matches!(objects.put_new("x/raw/a", bytes.clone(), &label(&bytes)).await, Ok(Put::Created | Put::Exists)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_gcs_server_refuses_a_wrong_checksum_and_a_stale_generation() {
+    let server = GcsServer::start().await.unwrap();
+    let http = reqwest::Client::new();
+    let upload = |query: &str, crc: &str| {
+        let url = format!("{}/upload/storage/v1/b/b/o?uploadType=multipart&name=n{query}", server.host());
+        let body = format!("--B\r\ncontent-type: application/json\r\n\r\n{{\"crc32c\":\"{crc}\"}}\r\n--B\r\n\r\nabc\r\n--B--");
+        http.post(url).header("content-type", "multipart/related; boundary=B").body(body).send()
+    };
+    let right = data_encoding::BASE64.encode(&crc32c::crc32c(b"abc").to_be_bytes());
+    assert_eq!(upload("", "AAAAAA==").await.unwrap().status(), 400);
+    assert_eq!(upload("&ifGenerationMatch=0", &right).await.unwrap().status(), 200);
+    assert_eq!(upload("&ifGenerationMatch=0", &right).await.unwrap().status(), 412);
+    let session =
+        http.post(format!("{}/upload/storage/v1/b/b/o?uploadType=resumable&name=r", server.host())).body("{}").send().await;
+    let url = session.unwrap().headers()["location"].to_str().unwrap().to_owned();
+    let put = |range: &'static str, body: &'static str| http.put(&url).header("content-range", range).body(body).send();
+    assert_eq!(put("bytes */*", "").await.unwrap().status(), 308);
+    let partial = put("bytes 0-2/6", "abc").await.unwrap();
+    assert_eq!((partial.status().as_u16(), partial.headers()["range"].to_str().unwrap()), (308, "bytes=0-2"));
+    assert!(server.object("r").is_none(), "finalized by a status query");
+    assert_eq!(put("bytes 3-5/6", "def").await.unwrap().status(), 200);
+    assert_eq!(server.object("r").unwrap().bytes, "abcdef");
+}
