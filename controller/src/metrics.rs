@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicU64;
 
 use bot_model::lifecycle::Phase;
-use bot_model::outcome::{Attribution, Outcome};
+use bot_model::meeting_url::Platform;
+use bot_model::outcome::{Attribution, Outcome, OutcomeKind};
 use bot_store::StoreErrorKind;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -29,6 +30,19 @@ pub struct OutcomeLabels {
     outcome: &'static str,
     attribution: &'static str,
     platform: &'static str,
+}
+
+impl OutcomeLabels {
+    fn new(kind: OutcomeKind, attribution: Attribution, platform: &'static str) -> Self {
+        let attribution = match attribution {
+            Attribution::Ours => "ours",
+            Attribution::Host => "host",
+            Attribution::Platform => "platform",
+            Attribution::Configuration => "configuration",
+            Attribution::Participant => "participant",
+        };
+        Self { outcome: kind.as_str(), attribution, platform }
+    }
 }
 
 /// A phase.
@@ -69,7 +83,7 @@ pub struct Metrics {
     pub missed: Family<Reason, Counter>,
     /// `created`, `twin`, `rearmed`, `rejected`, `lost`.
     pub enqueued: Family<ResultLabel, Counter>,
-    /// `won`, `taken_over`, `error`.
+    /// `won`, `error`.
     pub claims: Family<ResultLabel, Counter>,
     /// Claims lost to another controller: a value, not an error.
     pub lease_conflicts: Counter,
@@ -121,7 +135,44 @@ impl Metrics {
             poll_age: Gauge::default(),
         };
         metrics.register();
+        metrics.zero();
         metrics
+    }
+
+    /// Every series of a closed list begins at zero: a first increase from nothing is invisible to a rate.
+    fn zero(&self) {
+        let results: [(&Family<ResultLabel, Counter>, &[&'static str]); 4] = [
+            (&self.enqueued, &["created", "twin", "rearmed", "rejected", "lost"]),
+            (&self.claims, &["won", "error"]),
+            (&self.launches, &["started", "already_there", "full", "failed"]),
+            (&self.reaped, &["adopt", "take_over", "relaunch", "finalize", "settle", "remove_run"]),
+        ];
+        for (family, labels) in results {
+            for result in labels {
+                drop(family.get_or_create(&ResultLabel { result }));
+            }
+        }
+        let alerts =
+            ["older_run_alive", "pending_too_long", "lease_silent", "not_bound", "run_not_visible", "run_without_instance"];
+        let reasons: [(&Family<Reason, Counter>, &[&'static str]); 2] =
+            [(&self.missed, &["too_late", "no_capacity"]), (&self.alerts, &alerts)];
+        for (family, labels) in reasons {
+            for reason in labels {
+                drop(family.get_or_create(&Reason { reason }));
+            }
+        }
+        for kind in ["unavailable", "unknown", "denied", "refused"] {
+            drop(self.store_errors.get_or_create(&Kind { kind }));
+        }
+        for pass in ["discover", "cancel", "claim", "reap"] {
+            drop(self.poll_seconds.get_or_create(&LoopLabel { pass }));
+        }
+        for kind in OutcomeKind::ALL {
+            for platform in [Platform::Meet, Platform::Teams, Platform::Zoom] {
+                drop(self.outcomes.get_or_create(&OutcomeLabels::new(*kind, kind.attribution(), platform.as_str())));
+            }
+        }
+        self.phases(|_| 0);
     }
 
     fn register(&mut self) {
@@ -147,14 +198,7 @@ impl Metrics {
 
     /// A call ended.
     pub fn outcome(&self, outcome: &Outcome, platform: &'static str) {
-        let attribution = match outcome.attribution {
-            Attribution::Ours => "ours",
-            Attribution::Host => "host",
-            Attribution::Platform => "platform",
-            Attribution::Configuration => "configuration",
-            Attribution::Participant => "participant",
-        };
-        self.outcomes.get_or_create(&OutcomeLabels { outcome: outcome.kind.as_str(), attribution, platform }).inc();
+        self.outcomes.get_or_create(&OutcomeLabels::new(outcome.kind, outcome.attribution, platform)).inc();
     }
 
     /// How many instances are in each phase now.

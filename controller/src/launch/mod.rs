@@ -3,6 +3,7 @@
 //! A run's name is derived from its instance, so that the launcher itself refuses a second one. A launcher decides nothing:
 //! when to launch, stop or remove is the loops' business. `conformance` holds what every launcher must pass.
 
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod environment;
 mod leftovers;
