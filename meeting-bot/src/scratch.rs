@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// Longest folder below which a socket's path stays under the 108 bytes of `sockaddr_un`.
-const LONGEST_RUNTIME_FOLDER: usize = 80;
+/// Longest folder below which a socket's path stays under the 108 bytes of `sockaddr_un`. The longest is Chromium's
+/// `org.chromium.Chromium.XXXXXX/SingletonSocket` in its temporary folder: beyond the limit the browser ends at once (seen).
+const LONGEST_RUNTIME_FOLDER: usize = 60;
 
 /// Set to anything to keep the private folders.
 pub const KEEP: &str = "MEETING_BOT_KEEP_SCRATCH";
@@ -60,7 +61,7 @@ impl Scratch {
             made.push(runtime.clone());
         }
         private_folder(&runtime)?;
-        for folder in ["home", "profile", "log", "tmp"] {
+        for folder in ["home", "profile", "log"] {
             private_folder(&root.join(folder))?;
         }
         Ok(Self { root, runtime, made })
@@ -90,7 +91,7 @@ impl Scratch {
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(inherited()).stdin(std::process::Stdio::null());
-        command.env("HOME", self.root.join("home")).env("TMPDIR", self.root.join("tmp"));
+        command.env("HOME", self.root.join("home")).env("TMPDIR", &self.runtime);
         command.env("XDG_RUNTIME_DIR", &self.runtime).env("PULSE_RUNTIME_PATH", &self.runtime);
         // An address that leads nowhere: without it, libraries start a session bus of their own.
         command.env("DBUS_SESSION_BUS_ADDRESS", "disabled:").env("LANG", "C.UTF-8").env("LANGUAGE", "en_US");
@@ -126,7 +127,8 @@ mod tests {
         let long = tempfile::tempdir().unwrap();
         let parent = long.path().join("a".repeat(120));
         let scratch = Scratch::create(Some(&parent)).unwrap();
-        assert!(scratch.runtime().join("native").as_os_str().len() < 108);
+        let longest = scratch.runtime().join("org.chromium.Chromium.XXXXXX/SingletonSocket");
+        assert!(longest.as_os_str().len() < 108);
         let runtime = scratch.runtime().to_owned();
         drop(scratch);
         assert!(!runtime.exists(), "left its runtime folder behind");

@@ -26,6 +26,8 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 const SILENT_MEANS_LOST: Duration = Duration::from_secs(60);
 /// How often a lost bot may join again.
 const MAX_REJOINS: u32 = 5;
+/// How often a bot that broke before it was ever admitted is tried again.
+const MAX_TRIES_BEFORE_ADMISSION: u32 = 2;
 /// What is left after a SIGTERM to carry out what lies on the disk.
 const DRAIN_ON_STOP: Duration = Duration::from_secs(60);
 
@@ -169,7 +171,8 @@ impl Follower<'_, '_> {
         let end = state.end.filter(|_| state.phase == SessionPhase::Ended)?;
         let can_rejoin =
             matches!(end.kind, OutcomeKind::BrowserCrashed | OutcomeKind::CaptureFailed | OutcomeKind::PageUnresponsive);
-        if can_rejoin && self.leaving.is_none() && self.rejoins < MAX_REJOINS && self.admitted_at.is_some() {
+        let tries = if self.admitted_at.is_some() { MAX_REJOINS } else { MAX_TRIES_BEFORE_ADMISSION };
+        if can_rejoin && self.leaving.is_none() && self.rejoins < tries {
             // A fresh process is a fresh browser; its supervisor brings it back.
             tracing::warn!(kind = %end.kind, "the session broke; a fresh meeting-bot joins again");
             let _ = self.sidecar.shut_down().await;
