@@ -1,0 +1,9 @@
+//! The loops over a real store (SQLite in a file) and a launcher in memory. Each rule of the design is a test of its own;
+//! those named `c1` … `c14` are the known failures of the original.
+
+mod claims;
+mod discovery;
+mod fleet;
+mod launchers;
+mod reaping;
+mod site;
