@@ -127,9 +127,10 @@ impl Engine {
         }
         let failures = {
             let mut failures = lock(&self.failures);
-            let entry = failures.entry(id.clone()).or_insert((0, Instant::now()));
-            *entry = (entry.0 + 1, Instant::now() + backoff(entry.0 + 2));
-            entry.0
+            let (count, again_at) = failures.entry(id.clone()).or_insert((0, Instant::now()));
+            *count += 1;
+            *again_at = Instant::now() + backoff(*count + 1);
+            *count
         };
         tracing::error!(bot_instance_id = %id, attempt = record.instance.facts.attempt, failures, %error, "a launch failed");
         let is_recorded = is_recorded(&record.instance);

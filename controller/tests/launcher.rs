@@ -1,6 +1,8 @@
 //! The process launcher with real processes. Manager and meeting-bot are small shell scripts that do as they are told: the
 //! launcher and its supervisor are under test here, not they.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -171,7 +173,9 @@ fn signal(pid: i32, signal: rustix::process::Signal) {
 /// The supervisor of a run, by its arguments.
 fn supervisor(run: &RunDir) -> i32 {
     let mut found = processes_naming(run.path());
-    found.retain(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("supervise")));
+    found.retain(|pid| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("supervise"))
+    });
     assert_eq!(found.len(), 1, "one supervisor");
     found[0]
 }
@@ -248,7 +252,10 @@ async fn a_killed_manager_ends_the_run_with_everything_it_started() {
     let (key, run) = bench.begin("b1").await;
     let manager = processes_naming(run.path())
         .into_iter()
-        .find(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("/manager\0record")))
+        .find(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains("/manager\0record"))
+        })
         .unwrap();
     signal(manager, rustix::process::Signal::KILL);
     assert_eq!(bench.over(&key).await, RunState::Ended { code: None });
@@ -328,7 +335,13 @@ async fn a_killed_controller_is_replaced_without_a_second_launch_and_sigterm_lea
     let scheduled = command(&bench).args(["schedule", "https://zoom.us/j/123456789?pwd=CANARY"]).output().unwrap();
     assert!(scheduled.status.success(), "{}", String::from_utf8_lossy(&scheduled.stderr));
     let mut first = start(&bench, "first.log");
-    let job = || std::fs::read_dir(bench.path().join("runs")).ok()?.flatten().map(|entry| entry.path()).find(|path| path.file_name().unwrap().to_string_lossy().starts_with("bot-"));
+    let job = || {
+        std::fs::read_dir(bench.path().join("runs"))
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("bot-"))
+    };
     until("the run", || job().is_some_and(|job| job.join("a1/manager.command").exists()));
     first.kill().unwrap();
     first.wait().unwrap();

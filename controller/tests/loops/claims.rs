@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bot_model::ids::JobName;
 use bot_model::lifecycle::Phase;
 use bot_model::outcome::OutcomeKind;
 use bot_store::protocol::claim::{Claimer, claim_all, launched};
 use bot_store::protocol::{Advanced, heartbeat};
-use bot_model::ids::JobName;
 use chrono::{DateTime, Utc};
 use controller::launch::{LaunchSpec, Launcher, RunCommand};
 use serde_json::json;
@@ -63,7 +63,8 @@ async fn c1_a_silent_controller_s_claim_is_taken_over_before_its_ttl_and_a_beati
 async fn c2_a_crash_between_launch_and_mark_is_adopted_and_not_launched_again() {
     let site = Site::new(4).await;
     let id = site.queue("b", json!({})).await;
-    let claimed = claim_all(site.store.as_ref(), vec![site.record(&id).await], &claimer("c"), Utc::now()).await.remove(0).unwrap().unwrap();
+    let claimed =
+        claim_all(site.store.as_ref(), vec![site.record(&id).await], &claimer("c"), Utc::now()).await.remove(0).unwrap().unwrap();
     site.fleet.launch(&LaunchSpec::new(&claimed, RunCommand::Record)).await.unwrap();
     // The controller died here; the next one has the same name.
     let controller = site.controller("c");
@@ -76,13 +77,20 @@ async fn c2_a_crash_between_launch_and_mark_is_adopted_and_not_launched_again() 
 async fn c6_a_slow_controller_does_not_overwrite_its_successor() {
     let site = Site::new(4).await;
     let id = site.queue("b", json!({})).await;
-    let slow = claim_all(site.store.as_ref(), vec![site.record(&id).await], &claimer("slow"), Utc::now()).await.remove(0).unwrap().unwrap();
+    let slow = claim_all(site.store.as_ref(), vec![site.record(&id).await], &claimer("slow"), Utc::now())
+        .await
+        .remove(0)
+        .unwrap()
+        .unwrap();
     let mut pace = pace();
     pace.claim_ttl = Duration::from_millis(200);
     reaped_until_launched(&site, &site.controller_with("fast", pace), &id).await;
     let late = launched(site.store.as_ref(), &slow, &JobName::for_instance(&id), Utc::now()).await.unwrap();
     assert_eq!(late, Advanced::Conflict);
-    assert_eq!(site.fleet.launch(&LaunchSpec::new(&slow, RunCommand::Record)).await.unwrap(), controller::launch::Launched::AlreadyThere);
+    assert_eq!(
+        site.fleet.launch(&LaunchSpec::new(&slow, RunCommand::Record)).await.unwrap(),
+        controller::launch::Launched::AlreadyThere
+    );
     assert_eq!(site.record(&id).await.instance.facts.claim.claimed_by.as_deref(), Some("fast"));
 }
 

@@ -178,24 +178,17 @@ async fn c14_equal_document_ids_in_a_collection_group_are_different_meetings() {
 
 #[tokio::test]
 async fn c5_a_meeting_cancelled_before_the_launch_is_not_launched() {
-    let site = Site::new(4).await;
+    let site = Site::new(0).await;
     let meeting = site.meeting("meetings/m", json!({})).await;
     let controller = site.controller("c");
-    controller.discover(Look::Everything, Utc::now()).await.unwrap();
-    site.edit(&meeting, json!({"status": "cancelled"})).await;
-    // The claim loop has seen it queued; nothing is claimed without a slot.
-    let full = site.controller_with("full", crate::site::pace());
-    for _ in 0..4 {
-        let id = site.queue(&format!("other{}", uuid()), json!({"priority": 9})).await;
-        drop(id);
-    }
-    full.claim(Utc::now()).await.unwrap();
-    controller.claim(Utc::now()).await.unwrap();
+    site.round(&controller).await;
     assert_eq!(site.bot(&meeting).await.phase, Phase::Queued, "no slot is free");
+    site.edit(&meeting, json!({"status": "cancelled"})).await;
     controller.cancel(Look::Everything, Utc::now()).await.unwrap();
     let bot = site.bot(&meeting).await;
     assert_eq!((bot.phase, bot.facts.outcome.unwrap().kind), (Phase::Cancelled, OutcomeKind::Cancelled));
-    assert_eq!(site.fleet.started().len(), 4);
+    assert_eq!(site.fields(&meeting).await["bot_status"], "cancelled");
+    assert!(site.fleet.started().is_empty());
 }
 
 #[tokio::test]
@@ -260,10 +253,4 @@ async fn an_unusable_instance_gets_a_reason_and_an_unknown_status_is_left_alone_
     assert_eq!(metric(&controller, "meetingbot_unknown_status_total"), 2.0);
     assert_eq!(site.record(&good).await.instance.phase, Phase::Launched);
     assert_eq!(site.fleet.started().len(), 1);
-}
-
-fn uuid() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -8,7 +8,7 @@ use bot_model::ids::InstanceId;
 use controller::launch::{LaunchError, LaunchSpec, Launched, Launcher, Observed, RunCommand, RunKey, RunState};
 
 /// Runs in memory.
-pub struct Fleet {
+pub(crate) struct Fleet {
     runs: Mutex<BTreeMap<RunKey, Run>>,
     /// Every launch that started, in order, removed runs included.
     started: Mutex<Vec<(InstanceId, u32, RunCommand)>>,
@@ -23,17 +23,17 @@ struct Run {
 }
 
 impl Fleet {
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { runs: Mutex::default(), started: Mutex::default(), limit, fails: Mutex::new(false), hides: Mutex::default() }
     }
 
     /// What was started so far.
-    pub fn started(&self) -> Vec<(InstanceId, u32, RunCommand)> {
+    pub(crate) fn started(&self) -> Vec<(InstanceId, u32, RunCommand)> {
         self.started.lock().unwrap().clone()
     }
 
     /// Ends the only run that is alive.
-    pub fn end(&self, state: RunState) {
+    pub(crate) fn end(&self, state: RunState) {
         let mut runs = self.runs.lock().unwrap();
         let mut alive: Vec<_> = runs.values_mut().filter(|run| !run.state.is_over()).collect();
         assert_eq!(alive.len(), 1, "one run alive");
@@ -41,25 +41,25 @@ impl Fleet {
     }
 
     /// Every launch fails from now on, or succeeds again.
-    pub fn fail(&self, fails: bool) {
+    pub(crate) fn fail(&self, fails: bool) {
         *self.fails.lock().unwrap() = fails;
     }
 
     /// Runs of this controller are on another machine.
-    pub fn hide(&self, controller_id: &str) {
+    pub(crate) fn hide(&self, controller_id: &str) {
         self.hides.lock().unwrap().push(controller_id.to_owned());
     }
 
     /// Forgets everything, as a machine that was replaced.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.runs.lock().unwrap().clear();
     }
 
-    pub fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         self.runs.lock().unwrap().values().filter(|run| !run.state.is_over()).count()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.runs.lock().unwrap().len()
     }
 }
@@ -88,7 +88,8 @@ impl Launcher for Fleet {
 
     async fn list(&self) -> Result<Vec<Observed>, LaunchError> {
         let runs = self.runs.lock().unwrap();
-        let seen = |(key, run): (&RunKey, &Run)| Observed { key: key.clone(), instance_id: run.instance_id.clone(), state: run.state };
+        let seen =
+            |(key, run): (&RunKey, &Run)| Observed { key: key.clone(), instance_id: run.instance_id.clone(), state: run.state };
         Ok(runs.iter().map(seen).collect())
     }
 

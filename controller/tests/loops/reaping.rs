@@ -132,7 +132,8 @@ async fn a_cancelled_bot_whose_run_is_lost_is_cancelled_and_nothing_is_launched(
     let site = Site::new(4).await;
     let controller = site.controller("c");
     let id = launched(&site, &controller, json!({})).await;
-    let asked = cancel(site.store.as_ref(), &site.record(&id).await, Note::new("cli", "cancel_requested"), Utc::now()).await.unwrap();
+    let asked =
+        cancel(site.store.as_ref(), &site.record(&id).await, Note::new("cli", "cancel_requested"), Utc::now()).await.unwrap();
     assert!(matches!(asked, Advanced::Applied(_)));
     site.fleet.end(RunState::Lost);
     controller.reap(Utc::now()).await.unwrap();

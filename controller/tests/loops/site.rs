@@ -21,43 +21,43 @@ use serde_json::{Value, json};
 use crate::fleet::Fleet;
 
 /// Longest wait for anything.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-pub struct Site {
+pub(crate) struct Site {
     _folder: tempfile::TempDir,
-    pub store: Arc<dyn Store>,
-    pub fleet: Arc<Fleet>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) fleet: Arc<Fleet>,
 }
 
 /// The defaults, but for what a test cannot wait for.
-pub fn pace() -> Pace {
+pub(crate) fn pace() -> Pace {
     let settings = [("STORE_URL", "sqlite:x"), ("POLL_INTERVAL", "1"), ("REAP_INTERVAL_SECONDS", "1")];
     let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     Config::read(Needs::Store, lookup).unwrap().pace
 }
 
 impl Site {
-    pub async fn new(slots: usize) -> Self {
+    pub(crate) async fn new(slots: usize) -> Self {
         Self::named(slots, Naming::default()).await
     }
 
-    pub async fn named(slots: usize, naming: Naming) -> Self {
+    pub(crate) async fn named(slots: usize, naming: Naming) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, naming).await.unwrap();
         Self { _folder: folder, store, fleet: Arc::new(Fleet::new(slots)) }
     }
 
-    pub fn controller(&self, id: &str) -> Arc<Engine> {
+    pub(crate) fn controller(&self, id: &str) -> Arc<Engine> {
         self.controller_with(id, pace())
     }
 
-    pub fn controller_with(&self, id: &str, pace: Pace) -> Arc<Engine> {
+    pub(crate) fn controller_with(&self, id: &str, pace: Pace) -> Arc<Engine> {
         Engine::new(Arc::clone(&self.store), Arc::clone(&self.fleet) as _, id, pace)
     }
 
     /// Writes a scheduled meeting of an organisation; `extra` adds or overrides.
-    pub async fn meeting(&self, path: &str, extra: Value) -> MeetingPath {
+    pub(crate) async fn meeting(&self, path: &str, extra: Value) -> MeetingPath {
         let mut fields = Fields::new();
         fields.insert("meeting_url".into(), json!("https://meet.google.com/abc-defg-hij"));
         fields.insert("status".into(), json!("scheduled"));
@@ -69,18 +69,18 @@ impl Site {
         path
     }
 
-    pub async fn edit(&self, path: &MeetingPath, changes: Value) {
+    pub(crate) async fn edit(&self, path: &MeetingPath, changes: Value) {
         let write = Write::merge_existing(DocumentKey::Meeting(path.clone()), changes.as_object().unwrap().clone());
         assert!(self.store.commit(vec![write]).await.unwrap().is_applied());
     }
 
-    pub async fn delete(&self, path: &MeetingPath) {
+    pub(crate) async fn delete(&self, path: &MeetingPath) {
         let record = self.store.read(&DocumentKey::Meeting(path.clone())).await.unwrap().unwrap();
         assert!(self.store.commit(vec![Write::delete(record.key, record.version)]).await.unwrap().is_applied());
     }
 
     /// Writes a `bot_instances` document directly, as a backend may.
-    pub async fn queue(&self, id: &str, extra: Value) -> InstanceId {
+    pub(crate) async fn queue(&self, id: &str, extra: Value) -> InstanceId {
         let mut fields = Fields::new();
         fields.insert("meeting_url".into(), json!("https://zoom.us/j/123456789"));
         fields.insert("status".into(), json!("queued"));
@@ -91,31 +91,31 @@ impl Site {
         id
     }
 
-    pub async fn fields(&self, path: &MeetingPath) -> Fields {
+    pub(crate) async fn fields(&self, path: &MeetingPath) -> Fields {
         self.store.read(&DocumentKey::Meeting(path.clone())).await.unwrap().unwrap().fields
     }
 
-    pub async fn record(&self, id: &InstanceId) -> InstanceRecord {
+    pub(crate) async fn record(&self, id: &InstanceId) -> InstanceRecord {
         InstanceRecord::read(self.store.as_ref(), id).await.unwrap().unwrap()
     }
 
-    pub async fn link(&self, path: &MeetingPath) -> Option<InstanceId> {
+    pub(crate) async fn link(&self, path: &MeetingPath) -> Option<InstanceId> {
         Meeting::link(&self.fields(path).await, self.store.naming())
     }
 
     /// The instance that serves a meeting.
-    pub async fn bot(&self, path: &MeetingPath) -> BotInstance {
+    pub(crate) async fn bot(&self, path: &MeetingPath) -> BotInstance {
         self.record(&self.link(path).await.expect("linked")).await.instance
     }
 
     /// Looks for meetings and claims, as two loops would.
-    pub async fn round(&self, controller: &Engine) {
+    pub(crate) async fn round(&self, controller: &Engine) {
         controller.discover(Look::Everything, Utc::now()).await.unwrap();
         controller.claim(Utc::now()).await.unwrap();
     }
 
     /// What a manager does when it begins.
-    pub async fn binds(&self, id: &InstanceId) -> InstanceRecord {
+    pub(crate) async fn binds(&self, id: &InstanceId) -> InstanceRecord {
         let attempt = self.record(id).await.instance.facts.attempt;
         match bind(self.store.as_ref(), id, (attempt, "run"), Purpose::Record, Utc::now()).await.unwrap() {
             Bind::Bound(record) => record,
@@ -124,7 +124,7 @@ impl Site {
     }
 
     /// What a manager does when it is in the call: `segments` are in the bucket.
-    pub async fn records(&self, id: &InstanceId, segments: u64) {
+    pub(crate) async fn records(&self, id: &InstanceId, segments: u64) {
         let record = self.binds(id).await;
         let record = self.step(&record, Step::Record).await;
         let progress = RecordingProgress { started_at: Utc::now(), ended_at: None, parts: 1, segments, bytes: 1 };
@@ -132,11 +132,12 @@ impl Site {
     }
 
     /// What a manager does at the end.
-    pub async fn finishes(&self, id: &InstanceId) {
+    pub(crate) async fn finishes(&self, id: &InstanceId) {
         let record = self.record(id).await;
         let record = if record.instance.phase == Phase::Finalizing { record } else { self.step(&record, Step::Finalize).await };
         let outcome = Outcome::new(OutcomeKind::HostEnded);
-        let done = settle(self.store.as_ref(), &record, Step::Complete, outcome, Vec::new(), Note::new("manager", "done"), Utc::now());
+        let done =
+            settle(self.store.as_ref(), &record, Step::Complete, outcome, Vec::new(), Note::new("manager", "done"), Utc::now());
         assert!(matches!(done.await.unwrap(), Advanced::Applied(_)));
     }
 
@@ -149,7 +150,7 @@ impl Site {
 }
 
 /// Waits until `probe` answers.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> F) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = probe().await {
@@ -161,7 +162,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut probe: impl
 }
 
 /// The value of a metric's line that begins with `name`.
-pub fn metric(controller: &Engine, name: &str) -> f64 {
+pub(crate) fn metric(controller: &Engine, name: &str) -> f64 {
     let text = controller.metrics.encode();
     let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("no {name} in\n{text}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
