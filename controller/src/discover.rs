@@ -19,6 +19,8 @@ use crate::metrics::Metrics;
 const AT_ONCE: usize = 8;
 /// Meetings named one by one at most; past it everything is looked at.
 const MOST_NAMED: usize = 50;
+/// Looks again after a lost race, before it is left to the next pass.
+const LOST_TRIES: u32 = 3;
 /// Outcomes remembered as counted at most.
 const MOST_COUNTED: usize = 100_000;
 
@@ -97,7 +99,7 @@ impl Engine {
             return Ok(());
         }
         let meeting = record.key.path();
-        let answer = enqueue(self.store.as_ref(), &record, &self.pace.window, now).await.inspect_err(|error| {
+        let answer = self.enqueue(&record, now).await.inspect_err(|error| {
             self.failed("enqueue", error);
             tracing::warn!(meeting_id = meeting, "a meeting could not be looked at");
         })?;
@@ -130,6 +132,19 @@ impl Engine {
             self.wake_claim();
         }
         Ok(())
+    }
+
+    /// A lost race is looked at again at once: the winner is mostly a twin, to be linked to.
+    async fn enqueue(&self, record: &Record, now: DateTime<Utc>) -> Result<Enqueued, StoreError> {
+        let mut answer = enqueue(self.store.as_ref(), record, &self.pace.window, now).await?;
+        for _ in 0..LOST_TRIES {
+            if answer != Enqueued::Lost {
+                break;
+            }
+            let Some(again) = self.store.read(&record.key).await? else { break };
+            answer = enqueue(self.store.as_ref(), &again, &self.pace.window, now).await?;
+        }
+        Ok(answer)
     }
 
     /// Cancels the live instances all of whose meetings are cancelled or deleted. Merely leaving `scheduled` cancels nothing.
