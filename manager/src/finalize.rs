@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bot_model::document::{Artifact, FrozenList, FrozenPart, TimelineEvent};
+use bot_model::lifecycle::Phase;
 use bot_model::manifest::{Gap, MANIFEST_VERSION, ManifestPart, RecordingManifest};
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 use bot_model::outcome::Outcome;
@@ -12,8 +13,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 
 use crate::keeper::{Keeper, Kept};
-use crate::media::{MediaError, Probe, extract_audio, join_parts, probe, remux_part};
+use crate::media::{MediaError, Probe, add_silence, extract_audio, join_parts, probe, remux_part};
 use crate::objects::{Label, ObjectError, Objects};
+
+/// The timeline's event of a bot that is out of the call.
+pub const LEFT_THE_CALL: &str = "left_the_call";
 
 /// Why no files could be made. The raw segments stay where they are.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,7 @@ pub async fn finalize(
     for (index, part) in frozen.parts.iter().enumerate() {
         parts.push(make_part(objects, &prefix, place, part, index).await?);
     }
+    give_each_part_sound(&parts).await?;
     let video = place.folder.join(ObjectName::Video.file_name());
     join(&parts, &place.folder, &video).await?;
     let audio = place.folder.join(ObjectName::Audio.file_name());
@@ -163,6 +168,19 @@ async fn raw_bytes(objects: &Objects, prefix: &ObjectPrefix, place: &Workplace, 
     found.filter(|bytes| crc32c::crc32c(bytes) == name.crc32c).ok_or_else(|| FinalizeError::RawLost(name.path()))
 }
 
+/// A join takes its tracks from the first part, so a part without sound would cost the sound of all others (measured).
+async fn give_each_part_sound(parts: &[MadePart]) -> Result<(), FinalizeError> {
+    if !parts.iter().any(|part| part.probe.has_audio) {
+        return Ok(());
+    }
+    for part in parts.iter().filter(|part| !part.probe.has_audio) {
+        let sounding = part.file.with_extension("sounding.mp4");
+        add_silence(&part.file, part.probe.duration_secs, &sounding).await?;
+        tokio::fs::rename(&sounding, &part.file).await?;
+    }
+    Ok(())
+}
+
 async fn join(parts: &[MadePart], folder: &Path, video: &Path) -> Result<(), FinalizeError> {
     if let [only] = parts {
         tokio::fs::rename(&only.file, video).await?;
@@ -233,8 +251,9 @@ async fn manifest(
 ) -> Result<RecordingManifest, FinalizeError> {
     let instance = &keeper.record().instance;
     let events = keeper.store().events(&instance.id).await?;
-    let timeline: Vec<TimelineEvent> =
-        events.into_iter().filter_map(|event| serde_json::from_value(event.fields.into()).ok()).collect();
+    let events = events.into_iter().filter_map(|event| serde_json::from_value(event.fields.into()).ok());
+    let last_attempt = frozen.parts.iter().map(|part| part.attempt).max().unwrap_or_default();
+    let timeline = events.filter(|event| belongs_to_the_recording(event, last_attempt)).collect();
     let started_at = parts.first().map_or_else(Utc::now, |part| part.info.started_at);
     let mut offset_secs = 0.0;
     let mut listed = Vec::new();
@@ -265,6 +284,12 @@ async fn manifest(
         raw: frozen.raw_names().iter().map(RawName::path).collect(),
         timeline,
     })
+}
+
+/// What happened up to the end of the recording. What finalizers do is left out: they would all write different files.
+fn belongs_to_the_recording(event: &TimelineEvent, last_attempt: u32) -> bool {
+    let is_making_files = event.phase == Phase::Finalizing && event.event != LEFT_THE_CALL;
+    event.attempt <= last_attempt && !is_making_files && !event.phase.is_terminal()
 }
 
 fn end_of(part: &ManifestPart) -> DateTime<Utc> {

@@ -27,6 +27,8 @@ enum Command {
 async fn main() -> std::process::ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     log_to_stderr();
+    // Before the settings are looked at, so that --help and --version need none.
+    let finalize_only = matches!(Cli::parse().command, Some(Command::Finalize));
     let config = match Config::read(|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(problems) => {
@@ -36,7 +38,6 @@ async fn main() -> std::process::ExitCode {
             return ExitCode::BadConfiguration.into();
         }
     };
-    let finalize_only = matches!(Cli::parse().command, Some(Command::Finalize));
     match run(&config, finalize_only).await {
         Ok(code) => {
             tracing::info!(bot_instance_id = %config.instance, attempt = config.attempt, code = code.code(), "run ended");

@@ -127,6 +127,28 @@ pub async fn join_parts(list: &Path, to: &Path) -> Result<(), MediaError> {
     run("ffmpeg", "FFMPEG_PATH", &arguments).await.map(|_| ())
 }
 
+/// The same picture with a silent sound track of the capture's own form, so that it can be joined to parts that have one.
+///
+/// # Errors
+/// When ffmpeg is missing or refuses.
+pub async fn add_silence(part: &Path, duration_secs: f64, to: &Path) -> Result<(), MediaError> {
+    let mut arguments = beginning();
+    arguments.extend(input(part));
+    arguments.extend(words(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "anullsrc=sample_rate=48000:channel_layout=stereo",
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+    ]));
+    arguments.extend(words(&["-c:v", "copy", "-c:a", "aac", "-b:a", "96k", "-t", &format!("{duration_secs:.3}"), "-f", "mp4"]));
+    arguments.push(to.into());
+    run("ffmpeg", "FFMPEG_PATH", &arguments).await.map(|_| ())
+}
+
 /// The sound alone, by copy.
 ///
 /// # Errors

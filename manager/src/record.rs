@@ -5,7 +5,7 @@ mod ending;
 
 use bot_model::exit_code::ExitCode;
 use bot_model::ids::CallKey;
-use bot_model::lifecycle::Step;
+use bot_model::lifecycle::{Phase, Step};
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::protocol::run::{Bind, Purpose, bind};
@@ -47,9 +47,17 @@ pub async fn record(config: &Config, store: &dyn Store, mut stop: watch::Receive
     let objects = Objects::open(&config.recordings_url).await?;
     let sent_at = Instant::now();
     let record = match bind(store, &config.instance, (config.attempt, &config.run_id), Purpose::Record, Utc::now()).await? {
+        // Restarted after its call: the bot must not join again.
+        Bind::Bound(record) if record.instance.phase == Phase::Finalizing => {
+            let keeper = Keeper::new(store, record, config.timings, sent_at);
+            return finalize_bound(config, keeper, &objects).await;
+        }
         Bind::Bound(record) => record,
         Bind::Fenced(reason) => return Ok(fenced(&reason)),
         Bind::Cancelled(record) => return cancelled(config, store, record, &objects, sent_at).await,
+        Bind::Unusable(record, _) if was_recorded(&record) => {
+            return cancelled(config, store, record, &objects, sent_at).await;
+        }
         Bind::Unusable(record, reason) => {
             let outcome = Outcome::with_detail(OutcomeKind::InvalidDocument, reason);
             return settled(store, &record, Step::Fail, outcome).await;
@@ -83,10 +91,18 @@ pub async fn finalize_only(config: &Config, store: &dyn Store) -> Result<ExitCod
         Bind::Bound(record) | Bind::Cancelled(record) | Bind::Unusable(record, _) => record,
         Bind::Fenced(reason) => return Ok(fenced(&reason)),
     };
-    let mut keeper = Keeper::new(store, record, config.timings, sent_at);
+    finalize_bound(config, Keeper::new(store, record, config.timings, sent_at), &objects).await
+}
+
+async fn finalize_bound(config: &Config, mut keeper: Keeper<'_>, objects: &Objects) -> Result<ExitCode, RunError> {
     let outcome = keeper.facts().outcome.clone().unwrap_or_else(|| Outcome::new(OutcomeKind::ManagerLost));
     let place = Workplace { folder: config.scratch.join("finalize"), own: None };
-    ending::make_files_and_settle(config, &mut keeper, &objects, &place, outcome).await
+    ending::make_files_and_settle(config, &mut keeper, objects, &place, outcome).await
+}
+
+/// True where an earlier attempt recorded something: then there are files to make, whatever became of the meeting.
+fn was_recorded(record: &InstanceRecord) -> bool {
+    record.instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
 }
 
 fn fenced(reason: &str) -> ExitCode {
@@ -106,7 +122,7 @@ async fn cancelled(
     objects: &Objects,
     sent_at: Instant,
 ) -> Result<ExitCode, RunError> {
-    if record.instance.facts.recording.as_ref().is_none_or(|recording| recording.segments == 0) {
+    if !was_recorded(&record) {
         return settled(store, &record, Step::Cancel, Outcome::new(OutcomeKind::Cancelled)).await;
     }
     let mut keeper = Keeper::new(store, record, config.timings, sent_at);

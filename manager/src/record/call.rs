@@ -42,6 +42,8 @@ pub(super) struct Called {
     pub(super) progress: Option<RecordingProgress>,
     /// Where this run's parts lie.
     pub(super) folder: PathBuf,
+    /// Everything recorded is in the bucket.
+    pub(super) is_drained: bool,
 }
 
 /// Why a manager leaves a call that goes on.
@@ -105,8 +107,8 @@ pub(super) async fn follow<'a>(
     };
     let outcome = follower.to_the_end(stop).await;
     let _ = finish.send(true);
-    follower.drain(spooling, stop).await;
-    Ok(Called { outcome, cut_short: follower.cut_short.clone(), progress: follower.progress(), folder })
+    let is_drained = follower.drain(spooling, stop).await;
+    Ok(Called { outcome, cut_short: follower.cut_short.clone(), progress: follower.progress(), folder, is_drained })
 }
 
 fn start_session(config: &Config, keeper: &Keeper<'_>, folder: &std::path::Path) -> StartSession {
@@ -300,12 +302,12 @@ impl Follower<'_, '_> {
         })
     }
 
-    /// Waits until everything is in the bucket, keeping the lease meanwhile. Only a SIGTERM bounds it.
-    async fn drain(&mut self, mut spooling: tokio::task::JoinHandle<Carried>, stop: &mut watch::Receiver<bool>) {
+    /// Waits until everything is in the bucket, keeping the lease meanwhile. Only a SIGTERM bounds it; then false.
+    async fn drain(&mut self, mut spooling: tokio::task::JoinHandle<Carried>, stop: &mut watch::Receiver<bool>) -> bool {
         let mut stopped_at = (self.cut_short == Some(CutShort::Stopped)).then(Instant::now);
         loop {
-            if timeout(POLL_EVERY, &mut spooling).await.is_ok() {
-                return;
+            if let Ok(carried) = timeout(POLL_EVERY, &mut spooling).await {
+                return carried.is_ok();
             }
             if *stop.borrow() {
                 let since = *stopped_at.get_or_insert_with(Instant::now);
@@ -313,7 +315,7 @@ impl Follower<'_, '_> {
                 if since.elapsed() > DRAIN_ON_STOP {
                     tracing::error!("segments are left on the disk: the bucket did not take them in time");
                     spooling.abort();
-                    return;
+                    return false;
                 }
             }
             let progress = self.progress();

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bot_model::document::{Artifact, Facts};
 use bot_model::exit_code::ExitCode;
-use bot_model::lifecycle::Step;
+use bot_model::lifecycle::{Step, next};
 use bot_model::outcome::{Outcome, OutcomeClass, OutcomeKind};
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, Note};
@@ -13,7 +14,7 @@ use tokio::time::sleep;
 use super::RunError;
 use super::call::{Called, CutShort};
 use crate::config::Config;
-use crate::finalize::{FinalizeError, Workplace, finalize};
+use crate::finalize::{FinalizeError, LEFT_THE_CALL, Workplace, finalize};
 use crate::keeper::{Keeper, Kept};
 use crate::objects::Objects;
 
@@ -36,6 +37,10 @@ pub(super) async fn end(
             return Ok(ExitCode::Fenced);
         }
         Some(CutShort::Stopped) => {
+            if !called.is_drained {
+                // Not marked as ended: what lies on this disk is not in the bucket yet.
+                return Ok(ExitCode::Terminated);
+            }
             keeper.end_run(called.progress.as_ref()).await;
             return Ok(if recorded { ExitCode::FinalizeNeeded } else { ExitCode::Terminated });
         }
@@ -44,22 +49,38 @@ pub(super) async fn end(
     if !recorded {
         return nothing_recorded(config, keeper, called.outcome).await;
     }
-    let (outcome, progress) = (called.outcome.clone(), called.progress.clone());
-    let note = Note::new("manager", "left_the_call").detail(&outcome.message);
-    let kept = keeper
-        .step(Step::Finalize, note, |facts| {
-            facts.recording = progress.clone();
-            facts.outcome = Some(outcome.clone());
-            facts.finalize_attempts += 1;
-        })
-        .await;
-    if let Kept::Fenced(reason) = kept {
-        tracing::info!(reason, "fenced before finalizing");
-        return Ok(ExitCode::Fenced);
+    if let Some(code) = enter_finalizing(keeper, &called).await {
+        return Ok(code);
     }
     let own = Some((config.attempt, config.run_id.clone(), called.folder));
     let place = Workplace { folder: config.scratch.join("finalize"), own };
     make_files_and_settle(config, keeper, objects, &place, called.outcome).await
+}
+
+/// Writes that the bot is out of the call, waiting for the store if need be: without this step nothing could be settled.
+/// Answers an exit code where the run has to end.
+async fn enter_finalizing(keeper: &mut Keeper<'_>, called: &Called) -> Option<ExitCode> {
+    for _ in 0..SETTLE_TRIES {
+        let note = Note::new("manager", LEFT_THE_CALL).detail(&called.outcome.message);
+        let edit = |facts: &mut Facts| {
+            facts.recording = called.progress.clone();
+            facts.outcome = Some(called.outcome.clone());
+            facts.finalize_attempts += 1;
+        };
+        match keeper.step(Step::Finalize, note, edit).await {
+            Kept::Done => return None,
+            Kept::Fenced(reason) => {
+                tracing::info!(reason, "fenced before finalizing");
+                return Some(ExitCode::Fenced);
+            }
+            Kept::Refused => return Some(ExitCode::Fenced),
+            Kept::Unreachable(error) => {
+                tracing::warn!(%error, "the end of the call could not be written yet");
+                sleep(Duration::from_secs(5)).await;
+            }
+        }
+    }
+    Some(ExitCode::FinalizeNeeded)
 }
 
 async fn nothing_recorded(config: &Config, keeper: &mut Keeper<'_>, outcome: Outcome) -> Result<ExitCode, RunError> {
@@ -67,7 +88,9 @@ async fn nothing_recorded(config: &Config, keeper: &mut Keeper<'_>, outcome: Out
         OutcomeClass::Completed if outcome.kind != OutcomeKind::AskedToLeave => Outcome::new(OutcomeKind::NoRecording),
         _ => outcome,
     };
-    let step = if outcome.kind == OutcomeKind::AskedToLeave { Step::Cancel } else { Step::Fail };
+    // Once it was admitted the lifecycle knows no cancelling: it ends as a failure, with its own outcome.
+    let can_cancel = next(keeper.record().instance.phase, Step::Cancel).is_ok();
+    let step = if outcome.kind == OutcomeKind::AskedToLeave && can_cancel { Step::Cancel } else { Step::Fail };
     settle_for_good(config, keeper, step, outcome, Vec::new()).await
 }
 
@@ -103,7 +126,7 @@ async fn settle_for_good(
     keeper: &mut Keeper<'_>,
     step: Step,
     outcome: Outcome,
-    artifacts: Vec<bot_model::document::Artifact>,
+    artifacts: Vec<Artifact>,
 ) -> Result<ExitCode, RunError> {
     let event = if step == Step::Complete { "files_verified" } else { "settled" };
     for _ in 0..SETTLE_TRIES {
