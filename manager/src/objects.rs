@@ -64,7 +64,7 @@ pub struct Label {
 #[derive(Debug, Clone)]
 pub enum Objects {
     /// Google Cloud Storage.
-    Gcs(Gcs),
+    Gcs(Box<Gcs>),
     /// S3 or a folder.
     Portable(Portable),
 }
@@ -76,7 +76,7 @@ impl Objects {
     /// When the address is none of these, or credentials are missing.
     pub async fn open(url: &str) -> Result<Self, ObjectError> {
         match url.split_once("://") {
-            Some(("gs", place)) if !place.is_empty() => Ok(Self::Gcs(Gcs::open(place).await?)),
+            Some(("gs", place)) if !place.is_empty() => Ok(Self::Gcs(Box::new(Box::pin(Gcs::open(place)).await?))),
             Some(("s3" | "file", _)) => Ok(Self::Portable(Portable::open(url)?)),
             _ => {
                 Err(permanent("open", format!("RECORDINGS_URL is {url:?}; it wants gs://bucket, s3://bucket or file:///folder")))
@@ -172,7 +172,8 @@ impl Objects {
     {
         let once = || async {
             let hung = || ObjectError { operation, message: format!("no answer within {limit:?}"), is_transient: true };
-            tokio::time::timeout(limit, call()).await.unwrap_or_else(|_| Err(hung()))
+            // Boxed: the clients' futures nest too deep to be laid out within every caller's.
+            tokio::time::timeout(limit, Box::pin(call())).await.unwrap_or_else(|_| Err(hung()))
         };
         let backoff = ExponentialBuilder::default()
             .with_jitter()

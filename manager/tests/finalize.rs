@@ -1,6 +1,7 @@
 //! The end part alone: from raw segments, made by a real ffmpeg, to files judged by their frames.
 
-#![recursion_limit = "256"]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

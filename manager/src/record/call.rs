@@ -105,7 +105,7 @@ pub(super) async fn follow<'a>(
         cut_short: None,
         earlier: earlier.unwrap_or(RecordingProgress { started_at: Utc::now(), ended_at: None, parts: 0, segments: 0, bytes: 0 }),
     };
-    let outcome = follower.to_the_end(stop).await;
+    let outcome = follower.until_the_end(stop).await;
     let _ = finish.send(true);
     let is_drained = follower.drain(spooling, stop).await;
     Ok(Called { outcome, cut_short: follower.cut_short.clone(), progress: follower.progress(), folder, is_drained })
@@ -125,7 +125,7 @@ fn start_session(config: &Config, keeper: &Keeper<'_>, folder: &std::path::Path)
 }
 
 impl Follower<'_, '_> {
-    async fn to_the_end(&mut self, stop: &mut watch::Receiver<bool>) -> Outcome {
+    async fn until_the_end(&mut self, stop: &mut watch::Receiver<bool>) -> Outcome {
         let mut ticks = interval(POLL_EVERY);
         loop {
             tokio::select! {
