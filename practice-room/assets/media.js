@@ -42,7 +42,11 @@ export class Room {
     connection.onicecandidate = (event) => {
       if (event.candidate) this.say({ type: 'signal', to: id, data: { candidate: event.candidate } });
     };
-    connection.ontrack = (event) => this.on.track && this.on.track(id, event.streams[0]);
+    connection.ontrack = (event) => {
+      // One fixed buffer for picture and sound: left to itself, each adapts at its own pace and lips drift for the first seconds.
+      event.receiver.jitterBufferTarget = 200;
+      if (this.on.track) this.on.track(id, event.streams[0]);
+    };
     return connection;
   }
 

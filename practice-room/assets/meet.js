@@ -122,16 +122,20 @@ function play(id, stream) {
   measureLevel(id, tile);
 }
 
-// How many frames of the clock this page presented: what a recording can hold at most.
+// How many frames of the clock this page presented, and in how many fifteenths of a second it presented at least one: what a
+// recording at 15 frames a second can hold at most.
 function countFrames(video) {
-  const begun = performance.now();
-  const step = () => { window.__practice.presented += 1; video.requestVideoFrameCallback(step); };
+  const seen = window.__practice;
+  let slot = -1;
+  const step = (now) => {
+    const current = Math.floor(now / (1000 / 15));
+    seen.presented += 1;
+    seen.at15 = (seen.at15 || 0) + (current === slot ? 0 : 1);
+    slot = current;
+    video.requestVideoFrameCallback(step);
+  };
   video.requestVideoFrameCallback(step);
-  setInterval(() => {
-    const seconds = (performance.now() - begun) / 1000;
-    const { presented } = window.__practice;
-    room.say({ type: 'presented', data: { frames: presented, seconds, unique_per_second: presented / seconds } });
-  }, 1000);
+  setInterval(() => room.say({ type: 'presented', data: { frames: seen.presented, at_15_a_second: seen.at15 || 0 } }), 500);
 }
 
 function measureLevel(id, tile) {

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 /// A browser that takes part; dropped, it leaves.
 pub struct SyntheticParticipant {
     browser: Child,
@@ -39,7 +37,6 @@ impl SyntheticParticipant {
     /// # Errors
     /// When there is no Chromium or it does not start.
     pub fn start(origin: &str, room: &str, who: &Who) -> Result<Self, ParticipantError> {
-        use std::os::unix::process::CommandExt as _;
         let profile = tempfile::tempdir()?;
         let mut command = Command::new(chromium().ok_or(ParticipantError::NoBrowser)?);
         command.args([
@@ -69,7 +66,8 @@ impl SyntheticParticipant {
             plain(&who.role),
             who.tone_hz
         ));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        // In the caller's process group: who kills that group, kills the browser with it.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self { browser: command.spawn()?, _profile: profile })
     }
 
@@ -84,9 +82,8 @@ impl SyntheticParticipant {
 
 impl Drop for SyntheticParticipant {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.browser.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        // Its helper processes end when the browser's own process is gone.
+        let _ = self.browser.kill();
         let _ = self.browser.wait();
     }
 }

@@ -1,5 +1,12 @@
 //! The bucket behind one conformance suite: a folder, moto's S3 server, and our GCS server; and GCS's own awkward answers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -65,7 +72,6 @@ async fn s3_conforms() {
     })
     .await
     .unwrap();
-    // SAFETY of the environment: each test of this file is alone in reading these names.
     let environment = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")];
     let url = with_environment("s3_conforms_inside", &environment);
     assert!(url.success(), "the suite against S3 failed");

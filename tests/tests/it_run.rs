@@ -1,5 +1,12 @@
 //! One run, with its processes signalled and killed: what was captured is never lost.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
+
 use std::time::Duration;
 
 use bot_model::document::BotInstance;

@@ -161,7 +161,7 @@ impl Naming {
         };
         let segments: Vec<&str> = self.meetings_collection.split('/').collect();
         match self.query_mode {
-            QueryMode::Collection if segments.len() % 2 == 0 || segments.contains(&"") => problem(
+            QueryMode::Collection if segments.len().is_multiple_of(2) || segments.contains(&"") => problem(
                 "MEETINGS_COLLECTION_PATH",
                 self.meetings_collection.clone(),
                 "the path of a collection: an odd number of segments",

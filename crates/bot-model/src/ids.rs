@@ -19,7 +19,7 @@ impl MeetingPath {
     /// A path of at least a collection and a document; pairs of non-empty segments.
     pub fn parse(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.split('/').collect();
-        let fits = segments.len() >= 2 && segments.len() % 2 == 0 && segments.iter().all(|segment| !segment.is_empty());
+        let fits = segments.len() >= 2 && segments.len().is_multiple_of(2) && segments.iter().all(|segment| !segment.is_empty());
         fits.then(|| Self(path.to_owned()))
     }
 

@@ -18,10 +18,10 @@ use crate::sink::SINK_NAME;
 
 /// The sound is held back by this. Chromium shows a remote picture later than it plays the sound that belongs to it, by
 /// an amount that its jitter buffers choose anew in each call. In the practice room, with both inputs on one clock and by
-/// the judge's reading, the sound was early by 92 ms (29 s, idle), 106 ms (35 s, loaded), 49 ms (61 s; about 35 once it
-/// had settled) and late by 12 ms (37 s, overloaded): the middle of these is taken away. A local calibration page does
-/// not see this part (it reads -6 ms), so it is a constant and not measured at each start.
-const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(40);
+/// the judge's reading (medians of 26 s each), the sound would be early by 88, 104 and 34 ms on an idle machine, and by less the
+/// busier it is: about the middle of these is taken away. A local calibration page does not see this part (it reads
+/// -6 ms), so it is a constant and not measured at each start.
+const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(60);
 /// Below this the sound counts as silence.
 pub const SILENCE: &str = "-60dB";
 /// Frames a queue may hold; more let ffmpeg grow by gigabytes when it falls behind (measured).

@@ -73,6 +73,7 @@ impl Note {
 }
 
 /// How a change ended.
+#[allow(clippy::large_enum_variant, reason = "an answer that is taken apart at once, never stored")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Advanced {
     /// Committed; the instance as it is now.

@@ -78,6 +78,7 @@ pub async fn bind(
 }
 
 /// Answer to [`renew`].
+#[allow(clippy::large_enum_variant, reason = "an answer that is taken apart at once, never stored")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Renewal {
     /// Still ours; the instance as it is now, with a cancellation if one was asked for.
