@@ -31,7 +31,7 @@ bench: ## Print the figures of speed and size
 	@scripts/bench.sh
 
 doctor: build ## Say what is missing on this machine
-	@. .cache/env && target/debug/controller doctor
+	@. .cache/env && STORE_URL=sqlite:.cache/doctor.sqlite RECORDINGS_URL=file://$(CURDIR)/demo-output target/debug/controller doctor
 
 clean: ## Remove what was built and recorded
 	@rm -rf target demo-output .cache

@@ -18,10 +18,10 @@ use crate::sink::SINK_NAME;
 
 /// The sound is held back by this. Chromium shows a remote picture later than it plays the sound that belongs to it, by
 /// an amount that its jitter buffers choose anew in each call. In the practice room, with both inputs on one clock and by
-/// the judge's reading (medians of 26 s each), the sound would be early by 88, 104 and 34 ms on an idle machine, and by less the
+/// the judge's reading (medians of 26 s each), the sound would be early by 125, 88, 104 and 34 ms on an idle machine, and by less the
 /// busier it is: about the middle of these is taken away. A local calibration page does not see this part (it reads
 /// -6 ms), so it is a constant and not measured at each start.
-const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(60);
+const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(80);
 /// Below this the sound counts as silence.
 pub const SILENCE: &str = "-60dB";
 /// Frames a queue may hold; more let ffmpeg grow by gigabytes when it falls behind (measured).
