@@ -21,6 +21,9 @@ use crate::launch::{LaunchError, LaunchSpec, Launched, RunCommand};
 use crate::metrics::Metrics;
 use crate::reap::decide::{MAX_ATTEMPTS, backoff};
 
+/// A call without a scheduled end is not joined again when its bot was last heard of this long ago: after a reboot, the next
+/// morning. Rests on wall clocks, and may: at worst the rest of a call is not recorded, or an empty one is looked into.
+const GONE_FOR_LONG: Duration = Duration::from_secs(30 * 60);
 /// Launches at once.
 const AT_ONCE: usize = 8;
 
@@ -193,11 +196,14 @@ impl Engine {
         self.pace.window.due(instance.facts.start_time, instance.facts.end_time, now)
     }
 
-    /// True while the call can still go on and nobody cancelled it. A meeting that overruns its end is not joined again.
+    /// True while the call can still go on and nobody cancelled it. A meeting that overruns its end is not joined again, nor is one
+    /// without an end whose bot has been gone for long.
     pub(crate) fn is_meeting_on(&self, instance: &BotInstance, now: DateTime<Utc>) -> bool {
         let facts = &instance.facts;
         let begun = facts.recording.as_ref().map(|recording| recording.started_at).or(facts.start_time).or(facts.created_at);
-        let end = facts.end_time.or_else(|| begun.map(|begun| begun + self.pace.max_recording));
+        let gone = facts.run.as_ref().map(|run| run.renewed_at + GONE_FOR_LONG);
+        let latest = begun.map(|begun| begun + self.pace.max_recording);
+        let end = facts.end_time.or_else(|| latest.into_iter().chain(gone).min());
         facts.cancel_requested_at.is_none() && end.is_none_or(|end| now < end)
     }
 
@@ -225,9 +231,10 @@ pub(crate) fn is_recorded(instance: &BotInstance) -> bool {
     instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
 }
 
-/// True where the bot was out of the call for good.
+/// True where the call is over for the bot: its outcome is known, or the list of segments is frozen. (A bot that was sent out by
+/// SIGTERM has left, too, but knows no outcome.)
 pub(crate) fn is_recording_over(instance: &BotInstance) -> bool {
-    instance.facts.frozen.is_some() || instance.facts.recording.as_ref().is_some_and(|recording| recording.ended_at.is_some())
+    instance.facts.frozen.is_some() || instance.facts.outcome.is_some()
 }
 
 /// The most urgent ones, in an order of chance among equals: replicas that see the same page do not fight over its head.

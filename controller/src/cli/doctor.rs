@@ -31,20 +31,24 @@ pub(super) async fn doctor() -> Result<ExitCode, CliError> {
                 println!("WRONG    {problem}");
             }
             println!("`controller settings` lists every setting.");
+            // What needs no configuration is told all the same.
+            programs().iter().for_each(print);
             return Ok(Code::BadConfiguration.into());
         }
     };
     let mut findings = vec![store(&config).await, writable("RUNS_DIR", &config.runs.folder), recordings(&config.runs)];
     findings.extend(programs());
     findings.extend(meeting_bot(&config.runs.meeting_bot).await);
-    for finding in &findings {
-        match &finding.problem {
-            None => println!("ok       {}", finding.what),
-            Some(problem) => println!("MISSING  {}: {problem}", finding.what),
-        }
-    }
+    findings.iter().for_each(print);
     let all = findings.iter().all(|finding| finding.problem.is_none());
     Ok(if all { ExitCode::SUCCESS } else { Code::MissingDependency.into() })
+}
+
+fn print(finding: &Finding) {
+    match &finding.problem {
+        None => println!("ok       {}", finding.what),
+        Some(problem) => println!("MISSING  {}: {problem}", finding.what),
+    }
 }
 
 async fn store(config: &Config) -> Finding {

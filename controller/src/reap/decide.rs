@@ -63,7 +63,7 @@ pub struct Observation {
     pub is_joinable: bool,
     /// There are segments in the bucket.
     pub is_recorded: bool,
-    /// The bot was out of the call for good, or the list of segments is frozen.
+    /// The call is over for the bot by the document: its outcome is known, or the list of segments is frozen.
     pub is_recording_over: bool,
     /// It shall not join, or shall leave.
     pub is_cancelled: bool,
@@ -204,7 +204,8 @@ fn ended(seen: &Observation, state: RunState) -> Action {
         Some(ExitCode::MissingDependency) => broken(seen, "something is missing on this machine; `controller doctor` says what"),
         // Another run owns the instance: as long as that one renews, there is nothing to do here.
         Some(ExitCode::Fenced) if seen.unchanged_for < seen.lease_ttl => Action::Wait,
-        Some(ExitCode::FinalizeNeeded) => finalize(seen, "raw_saved"),
+        // Everything is in the bucket, and the bot was sent out of a call that may go on: then it joins again.
+        Some(ExitCode::FinalizeNeeded) if seen.phase != Phase::Recording => finalize(seen, "raw_saved"),
         Some(ExitCode::RefusedBeforeJoin) if !seen.is_recorded => refused(seen),
         _ => crashed(seen),
     }
@@ -398,9 +399,18 @@ mod tests {
     }
 
     #[test]
-    fn raw_saved_is_finalized() {
-        let saved = Observation { is_recorded: true, ..seen(Phase::Recording, run(71)) };
+    fn raw_saved_is_finalized_once_the_call_is_over() {
+        let saved = Observation { is_recorded: true, ..seen(Phase::Finalizing, run(71)) };
         assert_eq!(decide(&saved), Action::Finalize("raw_saved"));
+        let over = Observation { is_meeting_on: false, phase: Phase::Recording, ..saved };
+        assert_eq!(decide(&over), Action::Finalize("run_lost"));
+    }
+
+    #[test]
+    fn a_bot_sent_out_by_sigterm_of_a_call_that_goes_on_joins_again() {
+        let saved = Observation { is_recorded: true, ..seen(Phase::Recording, run(71)) };
+        assert_eq!(decide(&saved), Action::Relaunch("run_lost"));
+        assert_eq!(decide(&Observation { is_cancelled: true, is_meeting_on: false, ..saved }), Action::Finalize("run_lost"));
     }
 
     #[test]

@@ -43,10 +43,11 @@ async fn a_run_lost_in_the_call_is_launched_again_under_a_new_attempt_and_the_ol
 async fn raw_saved_is_finalized_by_another_run_and_the_run_is_removed_when_it_is_done() {
     let site = Site::new(4).await;
     let controller = site.controller("c");
-    let id = launched(&site, &controller, json!({})).await;
+    let end = Utc::now() + chrono::Duration::minutes(10);
+    let id = launched(&site, &controller, json!({"end_time": end.to_rfc3339()})).await;
     site.records(&id, 5).await;
     site.fleet.end(RunState::Ended { code: Some(71) });
-    controller.reap(Utc::now()).await.unwrap();
+    controller.reap(end).await.unwrap();
     assert_eq!(commands(&site), [(1, RunCommand::Record), (2, RunCommand::Finalize)]);
     site.finishes(&id).await;
     site.fleet.end(RunState::Ended { code: Some(0) });
@@ -57,6 +58,19 @@ async fn raw_saved_is_finalized_by_another_run_and_the_run_is_removed_when_it_is
     assert_eq!(metric(&controller, counted), 1.0);
     controller.reap(Utc::now()).await.unwrap();
     assert_eq!(metric(&controller, counted), 1.0);
+}
+
+#[tokio::test]
+async fn a_bot_sent_out_by_sigterm_joins_again_while_the_call_goes_on_but_not_the_next_morning() {
+    for (hours, command) in [(0, RunCommand::Record), (9, RunCommand::Finalize)] {
+        let site = Site::new(4).await;
+        let controller = site.controller("c");
+        let id = launched(&site, &controller, json!({})).await;
+        site.records(&id, 5).await;
+        site.fleet.end(RunState::Ended { code: Some(71) });
+        controller.reap(Utc::now() + chrono::Duration::hours(hours)).await.unwrap();
+        assert_eq!(commands(&site), [(1, RunCommand::Record), (2, command)]);
+    }
 }
 
 #[tokio::test]
