@@ -9,7 +9,7 @@ use bot_model::lifecycle::{Phase, Step};
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::protocol::run::{Bind, Purpose, bind};
-use bot_store::protocol::slot::{Holder, Slot, acquire, release};
+use bot_store::protocol::slot::{Holder, Slot, acquire, is_later_occurrence, join_holder, release};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, paths, settle};
 use bot_store::{Store, StoreError};
 use chrono::Utc;
@@ -71,6 +71,14 @@ pub async fn record(config: &Config, store: &dyn Store, mut stop: watch::Receive
     match take_slot(&mut keeper, &key, &mut stop).await? {
         Taken::Ours => {}
         Taken::Given(code) => return Ok(code),
+        Taken::GaveUp(outcome) if was_recorded(keeper.record()) => {
+            keeper.step(Step::Finalize, Note::new("manager", "finalizing"), |facts| facts.outcome = Some(outcome.clone())).await;
+            return finalize_bound(config, keeper, &objects).await;
+        }
+        Taken::GaveUp(outcome) => {
+            let step = if outcome.kind == OutcomeKind::Cancelled { Step::Cancel } else { Step::Fail };
+            return settled(store, keeper.record(), step, outcome).await;
+        }
     }
     let called = call::follow(config, &mut keeper, &objects, &mut stop).await?;
     // The bot has left: the call is free for another, whatever becomes of the files.
@@ -161,6 +169,8 @@ async fn reserve_path(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunEr
 
 enum Taken {
     Ours,
+    /// The call is not joined; what an earlier attempt recorded still becomes files.
+    GaveUp(Outcome),
     Given(ExitCode),
 }
 
@@ -178,12 +188,22 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, stop: &mut watch::Rec
         match acquire(keeper.store(), key, &holder, Utc::now()).await? {
             Slot::Held => return Ok(Taken::Ours),
             Slot::Lost => {}
+            // One occurrence under two ids: its meetings get the holder's result.
+            Slot::Taken { holder: other, start_time }
+                if !is_later_occurrence(holder.start_time, start_time) && !was_recorded(keeper.record()) =>
+            {
+                tracing::info!(holder = %other, "another bot of this organisation is in this call; handing the meetings over");
+                if let Advanced::Applied(_) = join_holder(keeper.store(), keeper.record(), &other, Utc::now()).await? {
+                    return Ok(Taken::Given(ExitCode::Settled));
+                }
+                keeper.refresh().await;
+            }
             Slot::Taken { holder: other, .. } => {
                 tracing::info!(holder = %other, "another bot of this organisation is in this call; waiting for it to leave");
                 if Utc::now() > gives_up {
-                    let outcome =
+                    let why =
                         Outcome::with_detail(OutcomeKind::Missed, format!("Bot {other} stayed in this call until its end."));
-                    return Ok(Taken::Given(settled(keeper.store(), keeper.record(), Step::Fail, outcome).await?));
+                    return Ok(Taken::GaveUp(why));
                 }
             }
         }
@@ -194,8 +214,7 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, stop: &mut watch::Rec
         match keeper.renew_if_due(None).await {
             Kept::Fenced(reason) => return Ok(Taken::Given(fenced(&reason))),
             _ if keeper.facts().cancel_requested_at.is_some() => {
-                let outcome = Outcome::new(OutcomeKind::Cancelled);
-                return Ok(Taken::Given(settled(keeper.store(), keeper.record(), Step::Cancel, outcome).await?));
+                return Ok(Taken::GaveUp(Outcome::new(OutcomeKind::Cancelled)));
             }
             _ => {}
         }

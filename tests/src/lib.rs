@@ -8,3 +8,4 @@ pub mod process;
 pub mod room;
 pub mod run;
 pub mod stack;
+pub mod usage;

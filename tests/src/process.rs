@@ -63,6 +63,11 @@ impl Process {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// The process's id.
+    pub fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap_or_default()
+    }
+
     fn pid(&self) -> Result<Pid> {
         Pid::from_raw(i32::try_from(self.child.id())?).context("a process id of zero")
     }

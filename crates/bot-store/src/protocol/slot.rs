@@ -3,10 +3,12 @@
 
 use bot_model::document::Fields;
 use bot_model::ids::{CallKey, InstanceId};
-use chrono::{DateTime, Utc};
+use bot_model::lifecycle::{Step, next};
+use bot_model::outcome::{Outcome, OutcomeKind};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{InstanceRecord, unreadable};
+use super::{Advanced, InstanceRecord, Note, commit_change, unreadable};
 use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
 
 /// Who asks.
@@ -83,6 +85,53 @@ pub async fn somebody_waits(store: &dyn Store, key: &CallKey, holder: &InstanceI
     let found = store.read(&DocumentKey::Slot(key.clone())).await?;
     Ok(found
         .is_some_and(|record| text(&record, "bot_instance_id") == Some(holder.as_str()) && text(&record, "waiting").is_some()))
+}
+
+/// Starts further apart than this are two occurrences on one link; less is one occurrence whose start was rounded or moved.
+const ONE_OCCURRENCE: TimeDelta = TimeDelta::minutes(15);
+
+/// Whether whoever did not get the slot belongs to a later occurrence than its holder, and so waits instead of joining it.
+/// Without both starts they count as one: a second bot in the call is the worse mistake.
+pub fn is_later_occurrence(own: Option<DateTime<Utc>>, holder: Option<DateTime<Utc>>) -> bool {
+    matches!((own, holder), (Some(own), Some(holder)) if own - holder > ONE_OCCURRENCE)
+}
+
+/// Hands the meetings of an instance that recorded nothing over to the holder of its call, which gives them its result, and
+/// ends the instance: one commit. `Conflict` asks to look at the slot again.
+pub async fn join_holder(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    holder: &InstanceId,
+    now: DateTime<Utc>,
+) -> Result<Advanced, StoreError> {
+    let Some(found) = InstanceRecord::read(store, holder).await? else { return Ok(Advanced::Conflict) };
+    let phase = match next(record.instance.phase, Step::Cancel) {
+        Ok(phase) if !found.instance.phase.is_terminal() => phase,
+        Ok(_) => return Ok(Advanced::Conflict),
+        Err(illegal) => return Ok(Advanced::Illegal(illegal)),
+    };
+    let (mut ended, mut holding) = (record.instance.clone(), found.instance.clone());
+    let meetings = std::mem::take(&mut ended.facts.linked_meetings);
+    ended.phase = phase;
+    ended.facts.processed_at = Some(now);
+    ended.facts.outcome = Some(Outcome::with_detail(OutcomeKind::Cancelled, format!("Bot {holder} is in this call already.")));
+    let mut others = Vec::new();
+    for mut meeting in meetings {
+        let key = DocumentKey::Meeting(meeting.path.clone());
+        if store.read(&key).await?.is_some() {
+            let mut fields = Fields::new();
+            fields.insert(store.naming().meeting_bot_instance_field.clone(), json!(holder));
+            fields.insert("bot_status".into(), json!(holding.phase));
+            others.push(Write::merge_existing(key, fields));
+        }
+        meeting.gcs_path = meeting.gcs_path.or_else(|| record.instance.facts.gcs_path.clone());
+        if !holding.is_linked(&meeting.path) {
+            holding.facts.linked_meetings.push(meeting);
+        }
+    }
+    others.push(Write::update(DocumentKey::Instance(holder.clone()), found.version, holding.encode(store.naming())));
+    let note = Note::new("manager", "joined_holder").detail(holder);
+    commit_change(store, record, ended, note, now, others).await
 }
 
 async fn taken_if(store: &dyn Store, writes: Vec<Write>) -> Result<Slot, StoreError> {

@@ -1,0 +1,10 @@
+//! A raw name reads back as what it prints, and nothing else is one.
+#![no_main]
+
+use bot_model::segment::RawName;
+
+libfuzzer_sys::fuzz_target!(|input: &str| {
+    if let Some(name) = RawName::parse(input) {
+        assert_eq!(name.path(), input);
+    }
+});
