@@ -16,6 +16,6 @@ if [ -z "${FIRESTORE_EMULATOR_JAR:-}" ]; then
   if [ "${CI:-}" = true ]; then exit 1; fi
 fi
 echo "== unit, property and conformance suites"
-cargo test --workspace --exclude tests --all-targets --locked
+cargo test --workspace --exclude tests --all-targets --locked --no-fail-fast
 echo "== black-box suites (one at a time: each has browsers of its own)"
-cargo test --package tests --all-targets --locked -- --test-threads=1
+cargo test --package tests --all-targets --locked --no-fail-fast -- --test-threads=1
