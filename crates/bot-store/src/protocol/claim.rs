@@ -50,18 +50,25 @@ pub async fn claim_all(
     claimer: &Claimer,
     now: DateTime<Utc>,
 ) -> Vec<Result<Option<Claimed>, StoreError>> {
-    let claims: Vec<(InstanceRecord, Vec<Write>)> =
-        records.iter().filter_map(|record| claim_writes(store, record, claimer, now)).collect();
-    let commits = store.commit_each(claims.iter().map(|(_, writes)| writes.clone()).collect()).await;
+    // A record whose phase allows no claim is a lost race: its answer keeps its place.
+    let claims: Vec<Option<(InstanceRecord, Vec<Write>)>> =
+        records.iter().map(|record| claim_writes(store, record, claimer, now)).collect();
+    let groups = claims.iter().flatten().map(|(_, writes)| writes.clone()).collect();
+    let mut commits = store.commit_each(groups).await.into_iter();
     let mut answers = Vec::with_capacity(claims.len());
-    for ((claimed, _), commit) in claims.into_iter().zip(commits) {
-        answers.push(match commit {
-            Ok(Commit::Applied(versions)) => {
+    for claim in claims {
+        let answered = match claim {
+            Some((claimed, _)) => commits.next().map(|commit| (claimed, commit)),
+            None => None,
+        };
+        answers.push(match answered {
+            None => Ok(None),
+            Some((claimed, Ok(Commit::Applied(versions)))) => {
                 Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
             }
-            Ok(Commit::Conflict) => Ok(None),
-            Err(error) if error.kind == StoreErrorKind::Unknown => recognise(store, &claimed).await,
-            Err(error) => Err(error),
+            Some((_, Ok(Commit::Conflict))) => Ok(None),
+            Some((claimed, Err(error))) if error.kind == StoreErrorKind::Unknown => recognise(store, &claimed).await,
+            Some((_, Err(error))) => Err(error),
         });
     }
     answers

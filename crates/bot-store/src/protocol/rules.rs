@@ -59,6 +59,8 @@ rules![
     a_relaunch_fences_the_old_run,
     a_meeting_edited_before_the_join_is_read_again,
     a_meeting_cancelled_before_the_join_is_not_joined,
+    a_twin_that_still_wants_the_bot_keeps_it,
+    answers_of_claims_keep_their_places,
     a_renewal_reports_a_cancellation,
     a_lost_compare_and_set_is_not_fenced,
     the_first_frozen_list_stands,
@@ -487,4 +489,33 @@ pub async fn a_start_that_was_rounded_is_the_same_occurrence(_: Shared) {
     assert!(!slot::is_later_occurrence(None, later(0)));
     assert!(!slot::is_later_occurrence(later(0), later(60)));
     assert!(slot::is_later_occurrence(later(60), later(0)));
+}
+
+/// See its name.
+pub async fn a_twin_that_still_wants_the_bot_keeps_it(store: Shared) {
+    let one = put_meeting(&store, "one", json!({"start_time": now()})).await;
+    let two = put_meeting(&store, "two", json!({"start_time": now()})).await;
+    let Enqueued::Created(id) = look(&store, &one).await else { panic!("not created") };
+    assert_eq!(look(&store, &two).await, Enqueued::Twin(id.clone()));
+    let record = instance(&store, &id).await;
+    claim_all(store.as_ref(), vec![record], &claimer("c"), now()).await.remove(0).expect("claim").expect("claimed");
+    for (meeting, joins) in [(&one, true), (&two, false)] {
+        let mut edit = Fields::new();
+        edit.insert("status".into(), json!("cancelled"));
+        store.commit(vec![Write::merge_existing(meeting.key.clone(), edit)]).await.expect("edit");
+        let answer = bind(store.as_ref(), &id, (1, "run1"), Purpose::Record, now()).await.expect("bind");
+        assert_eq!(matches!(answer, Bind::Bound(_)), joins, "{answer:?}");
+    }
+}
+
+/// See its name.
+pub async fn answers_of_claims_keep_their_places(store: Shared) {
+    let running = bound(&store).await;
+    let other = put_meeting(&store, "other", json!({})).await;
+    let Enqueued::Created(id) = look(&store, &other).await else { panic!("not created") };
+    let records = vec![running, instance(&store, &id).await];
+    let answers = claim_all(store.as_ref(), records, &claimer("c"), now()).await;
+    let ids: Vec<_> =
+        answers.into_iter().map(|answer| answer.expect("claim").map(|claimed| claimed.record().instance.id.clone())).collect();
+    assert_eq!(ids, [None, Some(id)]);
 }

@@ -3,12 +3,12 @@
 //! Fenced means another attempt, another run or a terminal phase; a lost compare-and-set alone is not.
 
 use bot_model::document::{BotInstance, Facts, FrozenList, Meeting, RecordingProgress, Run};
-use bot_model::ids::{CallKey, InstanceId};
+use bot_model::ids::{CallKey, InstanceId, MeetingPath};
 use bot_model::lifecycle::{Phase, Step};
 use chrono::{DateTime, Utc};
 
 use super::{Advanced, InstanceRecord, Note, advance};
-use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write};
+use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Write};
 
 /// Compare-and-set is tried this often against a document that others keep changing.
 const TRIES: u32 = 8;
@@ -199,24 +199,33 @@ enum Freshness {
     Unusable(String),
 }
 
-/// Reads the meeting that the instance was made for, as it is now.
+/// Reads the meeting that the instance was made for, as it is now. Where it is cancelled or deleted, any other linked meeting
+/// that still wants the bot keeps it.
 async fn meeting_again(store: &dyn Store, instance: &BotInstance) -> Result<Freshness, StoreError> {
     let Some(path) = &instance.facts.meeting_path else { return Ok(Freshness::Same) };
-    let naming = store.naming();
-    let Some(record) = store.read(&DocumentKey::Meeting(path.clone())).await? else {
-        // Deleted; another linked meeting keeps the bot.
-        let others = instance.facts.linked_meetings.iter().any(|linked| &linked.path != path);
-        return Ok(if others { Freshness::Same } else { Freshness::Cancelled });
-    };
-    if Meeting::status(&record.fields, naming)
-        .is_some_and(|status| naming.meeting_cancel_values.iter().any(|value| value == status))
-    {
+    let Some(record) = wanted(store, path).await? else {
+        for linked in instance.facts.linked_meetings.iter().filter(|linked| &linked.path != path) {
+            if wanted(store, &linked.path).await?.is_some() {
+                return Ok(Freshness::Same);
+            }
+        }
         return Ok(Freshness::Cancelled);
-    }
-    Ok(match Meeting::decode(path, &record.fields, naming) {
+    };
+    Ok(match Meeting::decode(path, &record.fields, store.naming()) {
         Ok(meeting) => Freshness::Changed(Box::new(meeting)),
         Err(problem) => Freshness::Unusable(problem.to_string()),
     })
+}
+
+/// A meeting document that is neither deleted nor cancelled.
+async fn wanted(store: &dyn Store, path: &MeetingPath) -> Result<Option<Record>, StoreError> {
+    let naming = store.naming();
+    let found = store.read(&DocumentKey::Meeting(path.clone())).await?;
+    let is_cancelled = |record: &Record| {
+        Meeting::status(&record.fields, naming)
+            .is_some_and(|status| naming.meeting_cancel_values.iter().any(|value| value == status))
+    };
+    Ok(found.filter(|record| !is_cancelled(record)))
 }
 
 /// Brings an instance up to date with its meeting before the join. Where the files lie stays, once reserved.
