@@ -4,9 +4,17 @@
 
 use std::process::{Command, Output};
 
+/// Runs the binary; a variable of an empty value is removed from its environment.
 fn meeting_bot(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meeting-bot"));
-    let Output { status, stderr, .. } = command.args(arguments).envs(environment.iter().copied()).output().unwrap();
+    for (name, value) in environment {
+        if value.is_empty() {
+            command.env_remove(name)
+        } else {
+            command.env(name, value)
+        };
+    }
+    let Output { status, stderr, .. } = command.args(arguments).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
@@ -28,7 +36,8 @@ fn every_wrong_setting_is_named_at_once_with_exit_code_64() {
 fn doctor_finds_this_machine_complete_and_an_empty_one_not() {
     let (code, text) = meeting_bot(&["doctor"], &[]);
     assert_eq!(code, Some(0), "install what is missing:\n{text}");
-    let (code, text) = meeting_bot(&["doctor"], &[("PATH", "/nowhere")]);
+    // What the set-up found elsewhere would be found here, too.
+    let (code, text) = meeting_bot(&["doctor"], &[("PATH", "/nowhere"), ("CHROME_PATH", ""), ("PULSEAUDIO_PATH", "")]);
     assert_eq!(code, Some(69));
     for package in ["install chromium", "install xvfb", "install pulseaudio", "install pulseaudio-utils", "install ffmpeg"] {
         assert!(text.contains(package), "{package} is not named in:\n{text}");
