@@ -16,12 +16,12 @@ use ffmpeg_sidecar::command::FfmpegCommand;
 
 use crate::sink::SINK_NAME;
 
-/// The sound is held back by this. Chromium shows a remote picture later than it plays the sound that belongs to it, by
-/// an amount that its jitter buffers choose anew in each call. In the practice room, with both inputs on one clock and by
-/// the judge's reading (medians of 26 s each), the sound would be early by 125, 88, 104 and 34 ms on an idle machine, and by less the
-/// busier it is: about the middle of these is taken away. A local calibration page does not see this part (it reads
-/// -6 ms), so it is a constant and not measured at each start.
-const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(80);
+/// The sound is held back by this. Chromium shows a remote picture earlier or later than it plays the sound that belongs to it,
+/// by an amount that its jitter buffers choose anew in each call. In the practice room, with both inputs on one clock and by
+/// the judge's reading (medians of 26 s each), without a delay the sound would be early by 125, 104, 88 and 34 ms in calls whose
+/// picture froze for a second at the start, and late by 39 and 52 ms in calls whose picture did not: the middle is taken away. A
+/// local calibration page does not see this part (it reads -6 ms), so it is a constant and not measured at each start.
+const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(40);
 /// Below this the sound counts as silence.
 pub const SILENCE: &str = "-60dB";
 /// Frames a queue may hold; more let ffmpeg grow by gigabytes when it falls behind (measured).
