@@ -72,7 +72,7 @@ async fn a_lost_answer_leaves_the_write_and_a_refusal_does_not() {
     jobs.create(&PostParams::default(), &job("bot-1")).await.unwrap_err();
     assert_eq!(lost.count(), 1);
     jobs.get("bot-1").await.unwrap();
-    cluster.inject(Fault::refuse(503).on(Verb::Create, Resource::Jobs).times(1));
+    cluster.inject(Fault::refuse(500).on(Verb::Create, Resource::Jobs).times(1));
     jobs.create(&PostParams::default(), &job("bot-2")).await.unwrap_err();
     assert!(jobs.get_opt("bot-2").await.unwrap().is_none());
     jobs.create(&PostParams::default(), &job("bot-2")).await.unwrap();

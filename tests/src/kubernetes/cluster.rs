@@ -135,7 +135,11 @@ impl Cluster {
         Ok(kube::Client::try_from(config)?)
     }
 
-    fn config(&self) -> anyhow::Result<kube::Config> {
+    /// The configuration of such a client. Its `default_retry` makes the client repeat 429, 503 and 504 by itself.
+    ///
+    /// # Errors
+    /// Never, as long as the address is one.
+    pub fn config(&self) -> anyhow::Result<kube::Config> {
         // The client's TLS wants a process-wide provider, even for plain HTTP; whoever installed one first wins.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Ok(kube::Config::new(self.url().parse()?))
