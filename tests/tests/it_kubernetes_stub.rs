@@ -1,6 +1,13 @@
 //! The Kubernetes stub against the real client, and against the recordings of a real server.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[path = "kubernetes_stub/api.rs"]
+mod api;
+#[path = "kubernetes_stub/recording.rs"]
+mod recording;
+#[path = "kubernetes_stub/replay.rs"]
+mod replay;
+
 use std::time::Duration;
 
 use futures::StreamExt;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, Encoding};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -26,8 +26,9 @@ struct Place {
 impl Place {
     fn parse(token: &str) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-        let bytes =
-            BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|error| wrong(format!("illegal base64 data: {error}")))?;
+        let bytes = lenient_base64()
+            .and_then(|base64| base64.decode(token.as_bytes()).ok())
+            .ok_or_else(|| wrong("illegal base64 data".to_owned()))?;
         let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
             let first = bytes.first().copied().unwrap_or_default();
             let shown = if first.is_ascii_graphic() { char::from(first).to_string() } else { format!("\\x{first:02x}") };
@@ -44,6 +45,13 @@ impl Place {
         let body = format!("{{\"v\":\"meta.k8s.io/v1\",\"rv\":{version},\"start\":\"{start}\\u0000\"}}");
         BASE64URL_NOPAD.encode(body.as_bytes())
     }
+}
+
+/// Base64 as the server reads it: left-over bits are nobody's business.
+fn lenient_base64() -> Option<Encoding> {
+    let mut specification = BASE64URL_NOPAD.specification();
+    specification.check_trailing_bits = false;
+    specification.encoding().ok()
 }
 
 /// Reads a resourceVersion; anything but a number is the server's own error (recorded: 500).

@@ -220,10 +220,8 @@ fn check_change(key: &Key, old: &Value, new: &Value) -> Result<(), Failure> {
     if key.resource == Resource::Jobs {
         problems.extend(job_problems(new));
         problems.extend(job_change_problems(old, new));
-        if old["metadata"]["uid"] != new["metadata"]["uid"] {
-            // Checked twice, and listed twice among the causes (recorded).
-            problems.extend(metadata_change_problems(old, new));
-        }
+        // Checked twice, and listed twice among the causes (recorded).
+        problems.extend(metadata_change_problems(old, new));
     }
     if problems.is_empty() { Ok(()) } else { Err(Failure::invalid(key.resource, &key.name, &problems)) }
 }
