@@ -58,6 +58,8 @@ pub struct LaunchOptions {
     pub height: u32,
     /// The call is in a practice room on this machine.
     pub practice: bool,
+    /// Chromium's own sandbox is on.
+    pub is_sandboxed: bool,
 }
 
 /// A running browser with one tab.
@@ -166,7 +168,7 @@ fn flags(options: &LaunchOptions) -> Vec<String> {
         disabled.push("WebRtcHideLocalIpsWithMdns");
     }
     flags.push(format!("--disable-features={}", disabled.join(",")));
-    if rustix::process::geteuid().is_root() {
+    if !options.is_sandboxed {
         flags.push("--no-sandbox".into());
     }
     flags

@@ -55,7 +55,13 @@ impl Studio {
         let scratch = Arc::new(Scratch::create(config.scratch.as_deref())?);
         let (display, sink) = tokio::join!(Display::start(&scratch, capture.width, capture.height), Sink::start(&scratch));
         let (display, sink) = (display?, sink?);
-        let options = LaunchOptions { program: config.browser.clone(), width: capture.width, height: capture.height, practice };
+        let options = LaunchOptions {
+            program: config.browser.clone(),
+            width: capture.width,
+            height: capture.height,
+            practice,
+            is_sandboxed: config.is_sandboxed,
+        };
         let browser = Browser::start(&scratch, &display, &sink, &options).await?;
         if let Err(error) = browser.open_sound().await {
             tracing::warn!(%error, "the way to the sink is not open yet; the first second of a call may be out of step");

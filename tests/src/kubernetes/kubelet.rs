@@ -101,8 +101,8 @@ impl World {
         let Some(step) = steps.get(index).copied() else { return };
         let goes_on = self.take_start_step(uid, step);
         self.report(uid);
-        let is_reported_from_outside = self.runs.get(uid).is_some_and(|run| run.plan.start == Start::External)
-            && matches!(step, StartStep::Runs(_));
+        let is_reported_from_outside =
+            self.runs.get(uid).is_some_and(|run| run.plan.start == Start::External) && matches!(step, StartStep::Runs(_));
         if goes_on && index + 1 < steps.len() && !is_reported_from_outside {
             self.pod_soon(uid, self.timing.kubelet_step, PodTask::Start(index + 1));
         }
@@ -188,9 +188,8 @@ impl World {
     pub(crate) fn container_ready(&mut self, uid: &str, name: &str) {
         let Some(run) = self.runs.get(uid) else { return };
         let steps = run.start_steps();
-        let started = steps.iter().position(|step| {
-            matches!(step, StartStep::Started(index) if run.containers[*index].name == name)
-        });
+        let started =
+            steps.iter().position(|step| matches!(step, StartStep::Started(index) if run.containers[*index].name == name));
         if let Some(index) = started {
             self.pod_soon(uid, Duration::ZERO, PodTask::Start(index));
         }

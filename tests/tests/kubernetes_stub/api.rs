@@ -10,9 +10,8 @@ use super::recording::{Recorded, requests};
 use super::replay::{Replay, events_of, recorded_cluster};
 
 /// Requests whose answers hold something the stub does not reproduce: scenario, request, fields, why.
-pub(crate) const ACCEPTED: &[(&str, usize, &[&str], &str)] = &[
-    ("01-api", 55, &["/resources"], "the stub serves no CronJobs, and no categories or storage hashes"),
-];
+pub(crate) const ACCEPTED: &[(&str, usize, &[&str], &str)] =
+    &[("01-api", 55, &["/resources"], "the stub serves no CronJobs, and no categories or storage hashes")];
 
 pub(crate) fn accepted(scenario: &str) -> Vec<(usize, &'static [&'static str])> {
     let of_scenario = ACCEPTED.iter().filter(|(name, ..)| *name == scenario);
@@ -148,14 +147,11 @@ fn waiting_for_a_node(job: &mut Value) {
 #[tokio::test]
 async fn patches_suspension_and_apply_go_as_recorded() {
     // Sidecars and main take their time, so that the pod is still leaving when its Job is resumed.
-    let slow = |code| {
-        PodScript::Custom(Plan { on_term: OnTerm::exit_after(code, Duration::from_millis(60)), ..Plan::default() })
-    };
+    let slow = |code| PodScript::Custom(Plan { on_term: OnTerm::exit_after(code, Duration::from_millis(60)), ..Plan::default() });
     let cluster = recorded_cluster(Timing::default()).await;
     cluster.script("susp-1", slow(143));
     cluster.script("susp-exit0", slow(0));
-    let mut replay =
-        Replay::new("10-patch-suspend-apply", cluster.clone(), &accepted("10-patch-suspend-apply"));
+    let mut replay = Replay::new("10-patch-suspend-apply", cluster.clone(), &accepted("10-patch-suspend-apply"));
     for recorded in requests("10-patch-suspend-apply") {
         before_patch_request(&cluster, &replay, &recorded).await;
         replay.send(&recorded).await;

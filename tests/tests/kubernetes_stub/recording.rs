@@ -26,8 +26,7 @@ pub(crate) fn json_lines(scenario: &str, file: &str) -> Vec<Value> {
 /// The requests of a scenario in the order they were sent.
 pub(crate) fn requests(scenario: &str) -> Vec<Recorded> {
     let lines = json_lines(scenario, "requests.jsonl");
-    let mut requests: Vec<_> =
-        lines.into_iter().enumerate().map(|(index, line)| Recorded { index, line }).collect();
+    let mut requests: Vec<_> = lines.into_iter().enumerate().map(|(index, line)| Recorded { index, line }).collect();
     requests.sort_by(|a, b| a.text("t").cmp(b.text("t")));
     requests
 }
@@ -109,13 +108,10 @@ pub(crate) struct Names(HashMap<String, String>);
 
 impl Names {
     pub(crate) fn learn(&mut self, recorded: &Value, replayed: &Value) {
-        for pointer in
-            ["/metadata/uid", "/metadata/resourceVersion", "/metadata/continue", "/metadata/name", "/details/uid"]
-        {
-            if let (Some(recorded), Some(replayed)) = (
-                recorded.pointer(pointer).and_then(Value::as_str),
-                replayed.pointer(pointer).and_then(Value::as_str),
-            ) {
+        for pointer in ["/metadata/uid", "/metadata/resourceVersion", "/metadata/continue", "/metadata/name", "/details/uid"] {
+            if let (Some(recorded), Some(replayed)) =
+                (recorded.pointer(pointer).and_then(Value::as_str), replayed.pointer(pointer).and_then(Value::as_str))
+            {
                 self.0.insert(recorded.to_owned(), replayed.to_owned());
             }
         }
@@ -165,8 +161,7 @@ fn strip(value: &mut Value, recorded: &Value) {
             }
         }
     }
-    if let (Some(items), Some(theirs)) = (value.get_mut("items").and_then(Value::as_array_mut), recorded["items"].as_array())
-    {
+    if let (Some(items), Some(theirs)) = (value.get_mut("items").and_then(Value::as_array_mut), recorded["items"].as_array()) {
         for (item, theirs) in items.iter_mut().zip(theirs) {
             strip(item, theirs);
         }

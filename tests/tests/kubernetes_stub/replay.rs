@@ -18,8 +18,7 @@ const TOKENS: [(&str, Option<&str>); 4] = [
 /// A cluster with the recorded users and namespaces.
 pub(crate) async fn recorded_cluster(timing: Timing) -> Cluster {
     let jobs = ["create", "get", "list", "watch", "patch", "delete"];
-    let rules =
-        vec![Rule::new("rec", Resource::Jobs, &jobs), Rule::new("rec", Resource::Pods, &["get", "list", "watch"])];
+    let rules = vec![Rule::new("rec", Resource::Jobs, &jobs), Rule::new("rec", Resource::Pods, &["get", "list", "watch"])];
     Cluster::builder()
         .timing(timing)
         .namespaces(&["rec", "default"])

@@ -12,12 +12,17 @@ mod names;
 pub mod view;
 mod watch;
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
 use async_trait::async_trait;
 use bot_model::ids::JobName;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
+
+use crate::engine::lock;
 
 use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, RunKey};
 use api::{Cluster, Failure, STEP, pauses};
@@ -31,8 +36,8 @@ pub struct KubernetesLauncher {
     config: KubernetesConfig,
     cluster: Cluster,
     picture: Picture,
-    /// Counting free slots and taking one must not interleave.
-    slots: tokio::sync::Mutex<usize>,
+    /// Launches that are not in the picture yet, with how many calls make each.
+    on_the_way: Mutex<HashMap<JobName, usize>>,
 }
 
 /// What stands where a Job was to be made.
@@ -49,20 +54,21 @@ enum Standing {
 }
 
 impl KubernetesLauncher {
-    /// A launcher with its watches running. `client` says which API server, and as whom.
-    pub fn new(client: &kube::Client, config: KubernetesConfig) -> Self {
-        let cluster = Cluster::new(client, &config.namespace);
-        let picture = Picture::default();
-        picture.follow(&cluster, &format!("{STORE}={}", store_label(&config.store_url)));
-        Self { config, cluster, picture, slots: tokio::sync::Mutex::new(0) }
+    /// A launcher with its watches running, by the cluster's own credentials or what `KUBECONFIG` names.
+    pub async fn connect(config: KubernetesConfig) -> Result<Self, LaunchError> {
+        let found = kube::Config::infer().await.map_err(|error| no_way(&error))?;
+        Self::reaching(found, config)
     }
 
-    /// By the cluster's own credentials, or what `KUBECONFIG` names.
-    pub async fn connect(config: KubernetesConfig) -> Result<Self, LaunchError> {
-        match kube::Client::try_default().await {
-            Ok(client) => Ok(Self::new(&client, config)),
-            Err(error) => Err(LaunchError::Unavailable { message: format!("no way to an API server: {error}") }),
-        }
+    /// The same for an API server that is known already.
+    pub fn reaching(mut server: kube::Config, config: KubernetesConfig) -> Result<Self, LaunchError> {
+        // Requests are repeated in one place, `api`, which looks before it creates again.
+        server.default_retry = false;
+        let client = kube::Client::try_from(server).map_err(|error| no_way(&error))?;
+        let cluster = Cluster::new(&client, &config.namespace);
+        let picture = Picture::default();
+        picture.follow(&cluster, &format!("{STORE}={}", store_label(&config.store_url)));
+        Ok(Self { config, cluster, picture, on_the_way: Mutex::default() })
     }
 
     /// Makes the Job, whatever stands in its place, as far as that is safe.
@@ -154,28 +160,51 @@ impl KubernetesLauncher {
         })
     }
 
-    fn alive(&self) -> Result<usize, LaunchError> {
-        Ok(self.picture.runs()?.iter().filter(|run| !run.state.is_over()).count())
+    /// Jobs that are alive, or are being made.
+    fn taken(&self, on_the_way: &HashMap<JobName, usize>) -> Result<HashSet<JobName>, LaunchError> {
+        let alive = self.picture.runs()?.into_iter().filter(|run| !run.state.is_over()).map(|run| run.key.job);
+        Ok(alive.chain(on_the_way.keys().cloned()).collect())
     }
+
+    /// Takes a slot until the answer is dropped. Counting and taking must not interleave.
+    fn take_slot(&self, job: &JobName) -> Result<Slot<'_>, LaunchError> {
+        let mut on_the_way = lock(&self.on_the_way);
+        let taken = self.taken(&on_the_way)?;
+        if !taken.contains(job) && taken.len() >= self.config.max_live {
+            return Err(LaunchError::Full { limit: self.config.max_live });
+        }
+        *on_the_way.entry(job.clone()).or_default() += 1;
+        Ok(Slot { on_the_way: &self.on_the_way, job: job.clone() })
+    }
+}
+
+/// A launch that is under way; when it is over, however it ended, the picture tells.
+struct Slot<'a> {
+    on_the_way: &'a Mutex<HashMap<JobName, usize>>,
+    job: JobName,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut on_the_way = lock(self.on_the_way);
+        if let Some(calls) = on_the_way.get_mut(&self.job) {
+            *calls -= 1;
+            if *calls == 0 {
+                on_the_way.remove(&self.job);
+            }
+        }
+    }
+}
+
+fn no_way(error: &dyn std::fmt::Display) -> LaunchError {
+    LaunchError::Unavailable { message: format!("no way to an API server: {error}") }
 }
 
 #[async_trait]
 impl Launcher for KubernetesLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
-        // Those on their way are not in the picture yet.
-        {
-            let mut on_the_way = self.slots.lock().await;
-            let runs = self.picture.runs()?;
-            let is_there = runs.iter().any(|run| run.key.job == spec.key().job && !run.state.is_over());
-            let alive = runs.iter().filter(|run| !run.state.is_over()).count();
-            if !is_there && alive + *on_the_way >= self.config.max_live {
-                return Err(LaunchError::Full { limit: self.config.max_live });
-            }
-            *on_the_way += 1;
-        }
-        let made = self.make(spec).await;
-        *self.slots.lock().await -= 1;
-        made
+        let _slot = self.take_slot(&spec.key().job)?;
+        self.make(spec).await
     }
 
     async fn list(&self) -> Result<Vec<Observed>, LaunchError> {
@@ -210,8 +239,8 @@ impl Launcher for KubernetesLauncher {
     }
 
     async fn free_slots(&self) -> Result<usize, LaunchError> {
-        let on_the_way = *self.slots.lock().await;
-        Ok(self.config.max_live.saturating_sub(self.alive()? + on_the_way))
+        let taken = self.taken(&lock(&self.on_the_way))?;
+        Ok(self.config.max_live.saturating_sub(taken.len()))
     }
 
     fn sees_runs_of(&self, _controller_id: &str) -> bool {
