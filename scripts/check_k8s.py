@@ -12,7 +12,7 @@ import promql_parser
 import yaml
 
 # Settings of local runs, and what the deployment sets by itself.
-NOT_IN_THE_CONFIG_MAP = {"MANAGER_BIN", "MEETING_BOT_BIN", "RUNS_DIR", "MAX_LIVE_BOTS", "HTTP_PORT_FILE", "CONTROLLER_ID"}
+NOT_IN_THE_CONFIG_MAP = {"MANAGER_BIN", "MEETING_BOT_BIN", "RUNS_DIR", "HTTP_PORT_FILE", "CONTROLLER_ID"}
 # Read by client libraries, not by the controller's own code.
 OF_LIBRARIES = {"FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"}
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
