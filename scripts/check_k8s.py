@@ -80,10 +80,13 @@ def monitoring_agrees():
     words = "".join(pathlib.Path(source).read_text() for source in sources)
     headings = re.findall(r"^## (.+)$", pathlib.Path("docs/runbook.md").read_text(), re.M)
     sections = {heading.strip().lower().replace(" ", "-") for heading in headings}
+    tested = pathlib.Path("k8s/components/monitoring-rules/rules.test.yaml").read_text()
     used = set()
     rules = yaml.safe_load(pathlib.Path("k8s/components/monitoring-rules/rules.yaml").read_text())
     for rule in (rule for group in rules["spec"]["groups"] for rule in group["rules"]):
         check_expression(rule["alert"], rule["expr"], metrics, words)
+        if not re.search(rf"alertname: {rule['alert']}, exp_alerts: \[\{{", tested):
+            problem(rule["alert"], "no test in rules.test.yaml in which it fires")
         anchor = rule["annotations"]["runbook_url"].removeprefix("docs/runbook.md#")
         used.add(anchor)
         if anchor not in sections:
