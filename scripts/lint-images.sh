@@ -19,7 +19,8 @@ done
 docker-compose --profile '*' config --quiet
 check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 actionlint -shellcheck shellcheck .github/workflows/*.yml
-zizmor --offline --quiet --min-severity low .github/workflows
+zizmor --offline --quiet --min-severity low .github
 shellcheck scripts/*.sh .ci/run
 echo "images, compose, workflows and scripts are in order"
