@@ -17,9 +17,11 @@ demo: ## Record one meeting on this machine (MEETING_URL=… records a real call
 test: ## Run every suite
 	@scripts/test.sh
 
-lint: ## Check format and lints
+lint: ## Check format, lints, manifests and images
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/validate-k8s.sh
+	@scripts/lint-images.sh
 
 fmt: ## Format
 	@cargo fmt --all

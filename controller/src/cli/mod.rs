@@ -3,6 +3,7 @@
 
 mod cancel;
 mod doctor;
+mod probe;
 mod run;
 mod schedule;
 mod status;
@@ -52,6 +53,8 @@ enum Command {
     Doctor,
     /// List every setting with its default.
     Settings,
+    /// Exit 0 when the controller on this machine answers.
+    Probe,
     /// Supervise one local run; started by the controller itself.
     #[command(hide = true)]
     Supervise {
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Supervise { run_dir } => {
             crate::supervise::supervise(&run_dir).map(|()| ExitCode::SUCCESS).map_err(|error| CliError::Failed(error.to_string()))
         }
+        Command::Probe => Ok(probe::probe()),
         Command::Settings => {
             print!("{}", settings::reference());
             Ok(ExitCode::SUCCESS)

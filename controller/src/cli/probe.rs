@@ -1,0 +1,73 @@
+//! `controller probe`: does the local controller answer? For images' health checks: a minimal image has no curl.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(3);
+const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
+
+/// Exit 0 when `GET /healthz` answers 200. Reads `HTTP_LISTEN` alone: a probe must not fail for the settings of others.
+pub(super) fn probe() -> ExitCode {
+    let listen = std::env::var("HTTP_LISTEN").ok().filter(|text| !text.is_empty());
+    let healthy = listen.as_deref().unwrap_or(DEFAULT_LISTEN).parse().is_ok_and(|listen| is_healthy(reachable(listen)));
+    if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where a server that listens on every address answers on this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn is_healthy(address: SocketAddr) -> bool {
+    ask(address).is_ok_and(|start| start.ends_with(b" 200"))
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<[u8; 12]> {
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start)?;
+    Ok(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn answering(status: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 16];
+            stream.read_exact(&mut request).unwrap();
+            assert!(request.starts_with(b"GET /healthz "));
+            stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).unwrap();
+        });
+        address
+    }
+
+    #[test]
+    fn only_200_is_healthy() {
+        assert!(is_healthy(answering("200 OK")));
+        assert!(!is_healthy(answering("503 Service Unavailable")));
+    }
+
+    #[test]
+    fn a_server_on_every_address_is_asked_on_loopback() {
+        for (listen, asked) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")] {
+            assert_eq!(reachable(listen.parse().unwrap()), asked.parse().unwrap());
+        }
+    }
+}
