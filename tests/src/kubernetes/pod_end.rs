@@ -57,7 +57,7 @@ impl World {
             self.pod_soon(uid, self.timing.seconds(POD_COLLECTOR_SECONDS), PodTask::Forget);
         } else if run.has_ended {
             self.pod_soon(uid, self.timing.confirm, PodTask::Confirm);
-        } else if !run.is_lost {
+        } else if !run.is_lost && !run.is_terminating {
             self.begin_termination(uid, grace);
         }
     }

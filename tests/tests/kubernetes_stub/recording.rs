@@ -173,10 +173,28 @@ fn strip(value: &mut Value, recorded: &Value) {
     }
 }
 
+/// Fields of a pod's and a container's status that the stub has no counterpart for, or that are a run's own.
+pub(crate) const POD_STATUS_FIELDS: [&str; 8] = [
+    "allocatedResources",
+    "resources",
+    "volumeMounts",
+    "imageID",
+    "podIP",
+    "podIPs",
+    "hostIP",
+    "hostIPs",
+];
+
 fn blur(value: &mut Value, key: &str) {
     match value {
         Value::Object(fields) => {
             fields.remove("managedFields");
+            fields.remove("containerID");
+            if fields.contains_key("hostIP") || fields.contains_key("restartCount") {
+                for field in POD_STATUS_FIELDS {
+                    fields.remove(field);
+                }
+            }
             for (key, value) in fields.iter_mut() {
                 blur(value, key);
             }
@@ -198,7 +216,7 @@ fn blurred(text: &str, key: &str) -> String {
             text.replace_range(from..=to, "<object>");
         }
     }
-    let text = blur_uids(&text);
+    let text = blur_suffixes(&blur_uids(&text));
     if is_time(&text) {
         return "<time>".to_owned();
     }
@@ -230,6 +248,21 @@ fn blur_uids(text: &str) -> String {
         }
     }
     result
+}
+
+/// The five letters at the end of a generated name.
+fn blur_suffixes(text: &str) -> String {
+    let words = text.split_inclusive([' ', '/', '_', '"']);
+    let blurred = words.map(|word| {
+        let name = word.trim_end_matches([' ', '/', '_', '"']);
+        match name.rsplit_once('-') {
+            Some((base, end)) if end.len() == 5 && end.chars().all(|letter| "bcdfghjklmnpqrstvwxz2456789".contains(letter)) => {
+                format!("{base}-<suffix>{}", &word[name.len()..])
+            }
+            _ => word.to_owned(),
+        }
+    });
+    blurred.collect()
 }
 
 /// Runs of three digits or more are resourceVersions.
