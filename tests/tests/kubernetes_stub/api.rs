@@ -23,7 +23,22 @@ pub(crate) const ACCEPTED: &[(&str, usize, &[&str], &str)] = &[
         &["/metadata/annotations", "/metadata/generateName", "/metadata/ownerReferences"],
         "left out of the recording",
     ),
+    ("07-stuck", 3, &["/spec/template/spec/containers/0/resources"], QUANTITY),
+    ("07-stuck", 4, &["/spec/template/spec/containers/0/resources"], QUANTITY),
+    (
+        "07-stuck",
+        16,
+        &[
+            "/items/4/spec/containers/0/resources",
+            "/items/1/status/containerStatuses/0/state/waiting/message",
+            "/items/3/status/containerStatuses/0/state/waiting/message",
+        ],
+        "a quantity in canonical form, and the container runtime's own words about a pull and a name",
+    ),
+    ("08-node-lost", 14, &["/spec/ttlSecondsAfterFinished"], "the recorded difference from the first Job leaves it out"),
 ];
+
+const QUANTITY: &str = "the API server writes quantities in canonical form (1000 as 1k), the stub as they came";
 
 /// Why the scheduler's own words may differ.
 const SCHEDULER: &str = "the stub's scheduler always misses CPU, the recorded one found a taint";

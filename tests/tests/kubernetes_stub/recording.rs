@@ -61,6 +61,7 @@ pub(crate) fn expand(body: &Value, first: &Value) -> Value {
     if let Some(difference) = body.get("differsFromFirstRequestOfThisFile") {
         let mut full = first.clone();
         differ(&mut full, difference);
+        drop_replaced_values(&mut full);
         return full;
     }
     let Some(except) = body.get("sameAsFirstExcept") else { return body.clone() };
@@ -76,6 +77,16 @@ pub(crate) fn expand(body: &Value, first: &Value) -> Value {
         full["spec"].as_object_mut().unwrap().remove("podFailurePolicy");
     }
     full
+}
+
+/// A variable that came to have a source has no value any more; the recorded difference does not say so.
+fn drop_replaced_values(job: &mut Value) {
+    let variables = job.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut);
+    for variable in variables.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if variable.contains_key("valueFrom") {
+            variable.remove("value");
+        }
+    }
 }
 
 fn differ(target: &mut Value, difference: &Value) {

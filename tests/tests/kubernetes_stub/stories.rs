@@ -311,8 +311,9 @@ async fn preempt(cluster: &Cluster) {
 
 #[tokio::test]
 async fn deletions_and_recreations_go_as_recorded() {
-    // The garbage collector is slow enough for the requests that come before it.
-    let timing = Timing { collect: Duration::from_millis(400), ..Timing::default() };
+    // The controllers are slow enough for the requests that come before them.
+    let ms = Duration::from_millis;
+    let timing = Timing { collect: ms(400), job_create: ms(150), ..Timing::default() };
     let mut story = Story::begin("05-recreate", timing, &[]).await;
     story
         .send(|index, cluster| async move {
@@ -379,8 +380,10 @@ fn learn_job(story: &mut Story, name: &str, recorded: &Recorded) {
 #[tokio::test]
 async fn the_safe_recreation_goes_as_recorded() {
     // The deletion comes before the Job controller has counted the pod as ready.
-    let timing = Timing { job_sync: Duration::from_millis(200), kubelet_step: Duration::from_millis(20), ..Timing::default() };
+    let ms = Duration::from_millis;
+    let timing = Timing { second: ms(100), job_sync: ms(300), ..Timing::default() };
     let mut story = Story::begin("05-recreate-safe", timing, &[]).await;
+    story.cluster.script("safe-0", plan(None, OnTerm::exit_after(143, ms(700)), OnTerm::exit(0)));
     story
         .send(|index, cluster| async move {
             match index {
@@ -508,7 +511,7 @@ async fn sidecars_go_as_recorded() {
 
 #[tokio::test]
 async fn what_never_starts_goes_as_recorded() {
-    let mut story = Story::begin("07-stuck", Timing::default(), &[]).await;
+    let mut story = Story::begin("07-stuck", Timing::default(), &accepted("07-stuck")).await;
     for (job, script) in [
         ("image-never", PodScript::ErrImageNeverPull),
         ("image-pull", PodScript::ImagePullBackOff),
@@ -547,7 +550,7 @@ async fn what_never_starts_goes_as_recorded() {
 async fn a_lost_node_goes_as_recorded() {
     let ms = Duration::from_millis;
     let timing = Timing { second: ms(4), ..Timing::default() };
-    let mut story = Story::begin("08-node-lost", timing, &[]).await;
+    let mut story = Story::begin("08-node-lost", timing, &accepted("08-node-lost")).await;
     let later = |code| PodScript::FailMain(code, ms(480));
     for (job, script) in [
         ("n9-ends-itself", later(0)),
