@@ -7,6 +7,10 @@ mod api;
 mod recording;
 #[path = "kubernetes_stub/replay.rs"]
 mod replay;
+#[path = "kubernetes_stub/stories.rs"]
+mod stories;
+#[path = "kubernetes_stub/transitions.rs"]
+mod transitions;
 
 use std::time::Duration;
 

@@ -30,6 +30,8 @@ pub(crate) enum PodTask {
     Start(usize),
     /// main waits with the next of its reasons.
     Wait(usize),
+    /// The kubelet hears that the pod is deleted, with this grace period.
+    Terminate(i64),
     /// A container ends.
     Exit(String, Exit),
     /// The grace period is over: what still runs is killed.

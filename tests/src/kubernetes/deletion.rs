@@ -91,8 +91,8 @@ impl World {
         match resource {
             Resource::Jobs => Ok(self.delete_job(&key, &object, &options)),
             Resource::Pods => {
-                self.delete_pod(&key, options.grace);
-                Ok(Answer::new(200, self.get(&key).map_or_else(|| (*object).clone(), |pod| (*pod).clone())))
+                let marked = self.delete_pod(&key, options.grace).unwrap_or(object);
+                Ok(Answer::new(200, (*marked).clone()))
             }
             Resource::Events | Resource::Nodes | Resource::PodDisruptionBudgets => {
                 self.remove(&key);
@@ -144,7 +144,7 @@ impl World {
         for (key, object) in &chosen {
             match resource {
                 Resource::Jobs => drop(self.delete_job(key, object, &options)),
-                Resource::Pods => self.delete_pod(key, options.grace),
+                Resource::Pods => drop(self.delete_pod(key, options.grace)),
                 Resource::Events | Resource::Nodes | Resource::PodDisruptionBudgets => self.remove(key),
             }
         }

@@ -19,6 +19,8 @@ pub(crate) const NODE: &str = "node1";
 
 const UNSCHEDULABLE: &str = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
 
+const TAINTED: &str = "0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+
 /// Seconds between two pull attempts of the kubelet.
 const PULL_BACKOFF_SECONDS: i64 = 10;
 
@@ -47,6 +49,7 @@ impl World {
             PodTask::Schedule => self.schedule(uid),
             PodTask::Start(step) => self.start_step(uid, step),
             PodTask::Wait(turn) => self.wait_in_turn(uid, turn),
+            PodTask::Terminate(grace) => self.pod_deleted(uid, grace),
             PodTask::Exit(container, exit) => self.container_exits(uid, &container, exit),
             PodTask::Kill => self.kill_mains(uid),
             PodTask::KillSidecar(container) => self.kill_container(uid, &container),
@@ -60,15 +63,17 @@ impl World {
     }
 
     fn schedule(&mut self, uid: &str) {
-        let fits = self.runs.get(uid).is_some_and(|run| run.plan.start != Start::Unschedulable);
-        if fits {
+        let never_fits = self.runs.get(uid).is_some_and(|run| run.plan.start == Start::Unschedulable);
+        let why = if never_fits { UNSCHEDULABLE } else { TAINTED };
+        if !never_fits && !self.node_is_lost {
             self.bind(uid);
             self.pod_soon(uid, self.timing.kubelet_step, PodTask::Start(0));
         } else {
             let Some((key, mut pod)) = self.pod(uid) else { return };
-            let no = condition(&pod["status"], "PodScheduled", "False", "Unschedulable", UNSCHEDULABLE);
+            let mut no = condition(&pod["status"], "PodScheduled", "False", "Unschedulable", why);
+            no["observedGeneration"] = pod["metadata"]["generation"].clone();
             put_condition(&mut pod, no);
-            self.record(&pod, "Warning", "FailedScheduling", UNSCHEDULABLE, "default-scheduler");
+            self.record(&pod, "Warning", "FailedScheduling", why, "default-scheduler");
             self.update(&key, pod);
         }
     }

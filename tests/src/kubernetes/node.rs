@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::agenda::PodTask;
 use super::json_path::timestamp;
 use super::kubelet::NODE;
+use super::pod_run::PodRun;
 use super::resource::{Key, Resource};
+use super::script::Start;
 use super::world::World;
 
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -32,6 +34,7 @@ impl World {
     pub(crate) fn lose_node(&mut self) {
         let taints = ["NoSchedule", "NoExecute"].map(|effect| json!({"key": UNREACHABLE, "effect": effect}));
         let unknown = ready("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.");
+        self.node_is_lost = true;
         self.change_node(unknown, Some(json!(taints)));
         for uid in self.pods_on_node() {
             self.node_lost(&uid);
@@ -41,8 +44,14 @@ impl World {
     /// The kubelet answers again.
     pub(crate) fn restore_node(&mut self) {
         self.change_node(ready("True", "KubeletReady", "kubelet is posting ready status"), None);
+        self.node_is_lost = false;
         for uid in self.pods_on_node() {
             self.pod_soon(&uid, std::time::Duration::ZERO, PodTask::Return);
+        }
+        let waiting = |run: &&PodRun| !run.is_bound && !matches!(run.plan.start, Start::Unschedulable | Start::Manual);
+        let uids: Vec<_> = self.runs.values().filter(waiting).map(|run| run.uid.clone()).collect();
+        for uid in uids {
+            self.pod_soon(&uid, self.timing.schedule, PodTask::Schedule);
         }
     }
 

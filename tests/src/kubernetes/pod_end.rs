@@ -1,5 +1,6 @@
 //! How a pod ends: by itself, by deletion, by disruption, with its node away.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,24 +24,25 @@ const SIDECAR_MINIMUM_SECONDS: i64 = 2;
 const POD_COLLECTOR_SECONDS: i64 = 20;
 
 impl World {
-    /// Deletes a pod as the API server does: marks it, and removes it at once when nothing holds it.
-    pub(crate) fn delete_pod(&mut self, key: &Key, asked_grace: Option<i64>) {
-        let Some(before) = self.get(key) else { return };
+    /// Deletes a pod as the API server does: marks it, and removes it at once when nothing holds it. Returns it as marked.
+    pub(crate) fn delete_pod(&mut self, key: &Key, asked_grace: Option<i64>) -> Option<Arc<Value>> {
+        let before = self.get(key)?;
         let mut pod = (*before).clone();
         let own = int(&pod, "/spec/terminationGracePeriodSeconds").unwrap_or(DEFAULT_GRACE_SECONDS);
         let is_over = matches!(text(&pod, "/status/phase"), "Succeeded" | "Failed");
         let wanted = if is_over || !has(&pod, "/spec/nodeName") { 0 } else { asked_grace.unwrap_or(own) };
         if is_deleting(&pod) {
             if asked_grace.is_none() || wanted >= grace(&pod) {
-                return;
+                return Some(before);
             }
         } else {
             let generation = int(&pod, "/metadata/generation").unwrap_or(1) + 1;
             json_path::set(&mut pod, &["metadata", "generation"], json!(generation));
         }
         mark_deleting(&mut pod, wanted);
-        self.update(key, pod);
+        let marked = self.update(key, pod);
         self.remove_if_free(key);
+        marked
     }
 
     fn remove_if_free(&mut self, key: &Key) {
@@ -57,7 +59,7 @@ impl World {
             self.pod_soon(uid, self.timing.seconds(POD_COLLECTOR_SECONDS), PodTask::Forget);
         } else if run.has_ended {
             self.pod_soon(uid, self.timing.confirm, PodTask::Confirm);
-        } else if !run.is_lost {
+        } else if !run.is_lost && !run.is_terminating {
             self.begin_termination(uid, grace);
         }
     }
@@ -224,7 +226,8 @@ impl World {
     /// Gives a pod the DisruptionTarget condition, then deletes it.
     pub(crate) fn mark_and_delete(&mut self, uid: &str, reason: &str, message: &str) {
         let Some((key, mut pod)) = self.pod(uid) else { return };
-        let mark = condition(&pod["status"], "DisruptionTarget", "True", reason, message);
+        let mut mark = condition(&pod["status"], "DisruptionTarget", "True", reason, message);
+        mark["observedGeneration"] = pod["metadata"]["generation"].clone();
         put_condition(&mut pod, mark);
         self.update(&key, pod);
         self.delete_pod(&key, None);
@@ -235,7 +238,8 @@ impl World {
         let Some((key, mut pod)) = self.pod(uid) else { return };
         let Some(run) = self.runs.get_mut(uid) else { return };
         run.is_lost = true;
-        let unready = condition(&pod["status"], "Ready", "False", "", "");
+        let mut unready = condition(&pod["status"], "Ready", "False", "", "");
+        unready["observedGeneration"] = pod["metadata"]["generation"].clone();
         put_condition(&mut pod, unready);
         let toleration = toleration_seconds(&pod);
         self.update(&key, pod);

@@ -33,7 +33,7 @@ impl Default for Timing {
             second: Duration::from_millis(10),
             job_create: Duration::ZERO,
             job_sync: Duration::from_millis(2),
-            collect: Duration::from_millis(1),
+            collect: Duration::from_micros(300),
             schedule: Duration::from_micros(500),
             kubelet_step: Duration::from_millis(4),
             confirm: Duration::from_millis(1),

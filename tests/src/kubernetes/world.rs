@@ -1,6 +1,6 @@
 //! The whole simulated cluster behind one lock: objects, controllers, kubelets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,8 +28,8 @@ pub(crate) struct World {
     pub(crate) runs: HashMap<String, PodRun>,
     /// By Job uid.
     pub(crate) jobs: HashMap<String, JobRecord>,
-    /// Jobs whose look by the controller is already on the agenda.
-    pub(crate) syncing: HashSet<Key>,
+    /// Jobs whose look by the controller is already on the agenda, and when.
+    pub(crate) syncing: HashMap<Key, Instant>,
     pub(crate) chooser: Chooser,
     /// Scripts by Job name; they win over the chooser.
     pub(crate) scripts: HashMap<String, PodScript>,
@@ -39,6 +39,7 @@ pub(crate) struct World {
     /// The namespaces that exist; `None` for any.
     pub(crate) namespaces: Option<BTreeSet<String>>,
     pub(crate) refuses_evictions: bool,
+    pub(crate) node_is_lost: bool,
     /// Whether Pod Security "restricted" is enforced (of its rules only host namespaces are known here).
     pub(crate) enforces_pod_security: bool,
 }
@@ -61,13 +62,14 @@ impl Default for World {
             timing: Timing::default(),
             runs: HashMap::new(),
             jobs: HashMap::new(),
-            syncing: HashSet::new(),
+            syncing: HashMap::new(),
             chooser: Box::new(|_| PodScript::RunUntilTerminated(143)),
             scripts: HashMap::new(),
             listeners: Vec::new(),
             field_owners: HashMap::new(),
             namespaces: None,
             refuses_evictions: false,
+            node_is_lost: false,
             enforces_pod_security: false,
         }
     }
@@ -174,14 +176,19 @@ impl World {
                 self.runs.remove(&uid);
                 self.tell(&PodEvent::PodGone { name: event.key.name.clone(), uid });
             }
-            _ if is_deleting(&event.after) && !was_deleting => self.pod_deleted(&uid, grace(&event.after)),
+            _ if is_deleting(&event.after) && !was_deleting => {
+                let grace = grace(&event.after);
+                self.pod_soon(&uid, std::time::Duration::ZERO, PodTask::Terminate(grace));
+            }
             _ => {}
         }
     }
 
-    /// Puts a look at a Job on the agenda, once.
+    /// Puts a look at a Job on the agenda, unless an earlier one is there.
     pub(crate) fn sync_soon(&mut self, job: &Key, delay: std::time::Duration) {
-        if self.syncing.insert(job.clone()) {
+        let due = self.agenda.now() + delay;
+        if self.syncing.get(job).is_none_or(|known| due < *known) {
+            self.syncing.insert(job.clone(), due);
             self.agenda.after(delay, Task::SyncJob(job.clone()));
         }
     }

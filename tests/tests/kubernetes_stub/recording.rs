@@ -60,6 +60,7 @@ pub(crate) fn expand(body: &Value, first: &Value) -> Value {
     if let Some(difference) = body.get("differsFromFirstRequestOfThisFile") {
         let mut full = first.clone();
         differ(&mut full, difference);
+        drop_replaced_values(&mut full);
         return full;
     }
     let Some(except) = body.get("sameAsFirstExcept") else { return body.clone() };
@@ -75,6 +76,16 @@ pub(crate) fn expand(body: &Value, first: &Value) -> Value {
         full["spec"].as_object_mut().unwrap().remove("podFailurePolicy");
     }
     full
+}
+
+/// A variable that came to have a source has no value any more; the recorded difference does not say so.
+fn drop_replaced_values(job: &mut Value) {
+    let variables = job.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut);
+    for variable in variables.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if variable.contains_key("valueFrom") {
+            variable.remove("value");
+        }
+    }
 }
 
 fn differ(target: &mut Value, difference: &Value) {
@@ -168,10 +179,20 @@ fn strip(value: &mut Value, recorded: &Value) {
     }
 }
 
+/// Fields of a pod's and a container's status that the stub has no counterpart for, or that are a run's own.
+pub(crate) const POD_STATUS_FIELDS: [&str; 8] =
+    ["allocatedResources", "resources", "volumeMounts", "imageID", "podIP", "podIPs", "hostIP", "hostIPs"];
+
 fn blur(value: &mut Value, key: &str) {
     match value {
         Value::Object(fields) => {
             fields.remove("managedFields");
+            fields.remove("containerID");
+            if fields.contains_key("hostIP") || fields.contains_key("restartCount") {
+                for field in POD_STATUS_FIELDS {
+                    fields.remove(field);
+                }
+            }
             for (key, value) in fields.iter_mut() {
                 blur(value, key);
             }
@@ -193,7 +214,7 @@ fn blurred(text: &str, key: &str) -> String {
             text.replace_range(from..=to, "<object>");
         }
     }
-    let text = blur_uids(&text);
+    let text = blur_suffixes(&blur_uids(&text));
     if is_time(&text) {
         return "<time>".to_owned();
     }
@@ -225,6 +246,21 @@ fn blur_uids(text: &str) -> String {
         }
     }
     result
+}
+
+/// The five letters at the end of a generated name.
+fn blur_suffixes(text: &str) -> String {
+    let words = text.split_inclusive([' ', '/', '_', '"']);
+    let blurred = words.map(|word| {
+        let name = word.trim_end_matches([' ', '/', '_', '"']);
+        match name.rsplit_once('-') {
+            Some((base, end)) if end.len() == 5 && end.chars().all(|letter| "bcdfghjklmnpqrstvwxz2456789".contains(letter)) => {
+                format!("{base}-<suffix>{}", &word[name.len()..])
+            }
+            _ => word.to_owned(),
+        }
+    });
+    blurred.collect()
 }
 
 /// Runs of three digits or more are resourceVersions.
