@@ -8,6 +8,10 @@ mod engine;
 mod faults;
 #[path = "kubernetes/launcher.rs"]
 mod launcher;
+#[path = "kubernetes/manifest.rs"]
+mod manifest;
+#[path = "kubernetes/rights.rs"]
+mod rights;
 #[path = "kubernetes/site.rs"]
 mod site;
 #[path = "kubernetes/troubles.rs"]

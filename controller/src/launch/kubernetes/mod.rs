@@ -4,6 +4,7 @@
 //! Owns the Job's manifest, the watches and the protocol by which one Job takes another's place. Decides nothing. Never uses a
 //! background or orphaning delete, a forced one, or suspension: each of them was recorded to let two pods of one name run at once.
 
+mod access;
 mod api;
 pub mod config;
 mod containers;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use crate::engine::lock;
 
 use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, RunKey};
+pub use access::RIGHTS;
 use api::{Cluster, Failure, STEP, pauses};
 use config::KubernetesConfig;
 use names::{STORE, store_label};
@@ -34,6 +36,7 @@ use watch::Picture;
 /// Runs as Jobs.
 pub struct KubernetesLauncher {
     config: KubernetesConfig,
+    client: kube::Client,
     cluster: Cluster,
     picture: Picture,
     /// Launches that are not in the picture yet, with how many calls make each.
@@ -68,7 +71,12 @@ impl KubernetesLauncher {
         let cluster = Cluster::new(&client, &config.namespace);
         let picture = Picture::default();
         picture.follow(&cluster, &format!("{STORE}={}", store_label(&config.store_url)));
-        Ok(Self { config, cluster, picture, on_the_way: Mutex::default() })
+        Ok(Self { config, client, cluster, picture, on_the_way: Mutex::default() })
+    }
+
+    /// Rights that this identity lacks, such as `delete pods`.
+    pub async fn missing_rights(&self) -> Result<Vec<String>, LaunchError> {
+        access::missing(&self.client, &self.config.namespace).await
     }
 
     /// Makes the Job, whatever stands in its place, as far as that is safe.
