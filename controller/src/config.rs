@@ -12,7 +12,9 @@ use bot_model::configuration::{Naming, Problem};
 use bot_model::lease::LeaseTimings;
 use bot_model::process;
 use bot_model::schedule::StartWindow;
+use bot_model::session::SessionLimits;
 
+use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
 
 /// Everything that a controller is told from outside.
@@ -26,8 +28,10 @@ pub struct Config {
     pub controller_id: String,
     /// The loops' clocks and limits.
     pub pace: Pace,
-    /// Local runs.
+    /// Local runs, where there are no Jobs.
     pub runs: RunsConfig,
+    /// Jobs: `LAUNCHER=kubernetes`.
+    pub kubernetes: Option<KubernetesConfig>,
     /// Where health, readiness and metrics are answered.
     pub http_listen: SocketAddr,
     /// Where to write the address that is really listened on.
@@ -97,18 +101,31 @@ impl Config {
     pub fn read(needs: Needs, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
         let store_url = reader.store_url();
-        let runs = reader.runs(needs, &store_url);
+        let launcher = reader.launcher(needs, &store_url);
+        let runs = reader.runs(needs, launcher);
+        let pace = reader.pace();
+        let runs = RunsConfig { handed_on: reader.handed_on(&store_url, &runs.recordings_url), ..runs };
+        let kubernetes = (needs == Needs::Everything && launcher == LauncherKind::Kubernetes)
+            .then(|| reader.kubernetes(&store_url, &pace, &runs));
         let config = Self {
             naming: reader.naming(),
             controller_id: reader.controller_id(),
-            pace: reader.pace(),
+            pace,
             http_listen: reader.parsed("HTTP_LISTEN", "an address such as 0.0.0.0:8080"),
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
-            runs: RunsConfig { handed_on: reader.handed_on(&store_url, &runs.recordings_url), ..runs },
+            runs,
+            kubernetes,
             store_url,
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
+}
+
+/// `LAUNCHER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LauncherKind {
+    Process,
+    Kubernetes,
 }
 
 struct Reader<'a, L> {
@@ -206,10 +223,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         }
     }
 
-    fn runs(&mut self, needs: Needs, store_url: &str) -> RunsConfig {
-        if needs == Needs::Everything {
-            self.check_launcher(store_url);
-        }
+    fn runs(&mut self, needs: Needs, launcher: LauncherKind) -> RunsConfig {
+        let needs_programs = needs == Needs::Everything && launcher == LauncherKind::Process;
         let recordings_url = self.recordings_url(needs);
         let folder = self.text("RUNS_DIR").map_or_else(|| std::env::temp_dir().join("meeting-bot-runs"), PathBuf::from);
         let practice_origin = self.text("PRACTICE_ROOM_ORIGIN");
@@ -218,30 +233,64 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         }
         RunsConfig {
             folder: absolute(&folder),
-            max_live: usize::try_from(self.number("MAX_LIVE_BOTS", 1)).unwrap_or(usize::MAX),
-            manager: self.program(needs, "MANAGER_BIN", "manager"),
-            meeting_bot: self.program(needs, "MEETING_BOT_BIN", "meeting-bot"),
+            max_live: self.max_live(launcher),
+            manager: self.program(needs_programs, "MANAGER_BIN", "manager"),
+            meeting_bot: self.program(needs_programs, "MEETING_BOT_BIN", "meeting-bot"),
             recordings_url,
             handed_on: BTreeMap::new(),
             practice_origin,
         }
     }
 
-    fn check_launcher(&mut self, store_url: &str) {
+    fn max_live(&mut self, launcher: LauncherKind) -> usize {
+        if self.text("MAX_LIVE_BOTS").is_some() {
+            return usize::try_from(self.number("MAX_LIVE_BOTS", 1)).unwrap_or(usize::MAX);
+        }
+        match launcher {
+            LauncherKind::Process => 4,
+            LauncherKind::Kubernetes => 500,
+        }
+    }
+
+    fn launcher(&mut self, needs: Needs, store_url: &str) -> LauncherKind {
         let default = if store_url.starts_with("sqlite:") { "process" } else { "kubernetes" };
         let launcher = self.text("LAUNCHER").unwrap_or_else(|| default.into());
         match launcher.as_str() {
-            "process" => {}
+            "process" => LauncherKind::Process,
             "kubernetes" => {
-                self.problem("LAUNCHER", launcher, "process: this version does not launch Kubernetes Jobs yet");
-                for image in ["MANAGER_IMAGE", "MEETING_BOT_IMAGE"] {
-                    if self.text(image).is_none() {
-                        self.problem(image, "", "an image, as LAUNCHER is kubernetes");
-                    }
+                if needs == Needs::Everything && store_url.starts_with("sqlite:") {
+                    self.problem("LAUNCHER", launcher, "process, as STORE_URL is sqlite: a file that no pod can reach");
                 }
+                LauncherKind::Kubernetes
             }
-            _ => self.problem("LAUNCHER", launcher, "process or kubernetes"),
+            _ => {
+                self.problem("LAUNCHER", launcher, "process or kubernetes");
+                LauncherKind::Process
+            }
         }
+    }
+
+    fn kubernetes(&mut self, store_url: &str, pace: &Pace, runs: &RunsConfig) -> KubernetesConfig {
+        let bot = SessionLimits::default();
+        let lobby = self.text("LOBBY_TIMEOUT_MINUTES").and_then(|text| text.parse::<u64>().ok()).map(|minutes| minutes * 60);
+        let joining = bot.join_timeout_secs + lobby.unwrap_or(bot.lobby_timeout_secs);
+        let common = Common {
+            store_url: store_url.to_owned(),
+            limits: RunLimits {
+                pending: pace.window.lead + pace.window.max_late,
+                joining: Duration::from_secs(joining),
+                recording: pace.max_recording,
+            },
+            max_live: runs.max_live,
+            handed_on: runs.handed_on.clone(),
+            practice_origin: runs.practice_origin.clone(),
+        };
+        let lookup = self.lookup;
+        // A derived default stands in parentheses, and is left to who derives it.
+        let default = |name: &str| SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.default);
+        let known = |name: &str| default(name).filter(|text| !text.is_empty() && !text.starts_with('(')).map(str::to_owned);
+        let given = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        KubernetesConfig::read(|name| given(name).or_else(|| known(name)), common, &mut self.problems)
     }
 
     fn recordings_url(&mut self, needs: Needs) -> String {
@@ -268,12 +317,12 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         }
     }
 
-    fn program(&mut self, needs: Needs, name: &str, default: &str) -> PathBuf {
+    fn program(&mut self, is_needed: bool, name: &str, default: &str) -> PathBuf {
         let given = self.text(name).map(PathBuf::from);
         let path = given.unwrap_or_else(|| {
             std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join(default))).unwrap_or_default()
         });
-        if needs == Needs::Everything && !path.is_file() {
+        if is_needed && !path.is_file() {
             self.problem(name, path.display().to_string(), format!("the path of the {default} program"));
         }
         absolute(&path)
@@ -449,18 +498,42 @@ mod tests {
         assert!(problems.iter().any(|problem| problem.got == "soon" && problem.wants.contains("whole number")));
     }
 
+    const CLUSTER: [(&str, &str); 4] =
+        [("GCP_PROJECT_ID", "p"), ("GCS_BUCKET", "b"), ("MANAGER_IMAGE", "r/manager:1"), ("MEETING_BOT_IMAGE", "r/bot:1")];
+
     #[test]
-    fn kubernetes_is_refused_with_what_is_possible() {
-        let problems = read(
-            Needs::Everything,
-            &[("GCP_PROJECT_ID", "p"), ("GCS_BUCKET", "b"), ("MANAGER_BIN", "/bin/true"), ("MEETING_BOT_BIN", "/bin/true")],
-        )
-        .unwrap_err();
-        assert!(
-            problems.iter().any(|problem| problem.variable == "LAUNCHER" && problem.wants.contains("process")),
-            "{problems:?}"
-        );
-        assert!(problems.iter().any(|problem| problem.variable == "MANAGER_IMAGE"));
+    fn the_original_s_four_variables_are_enough_for_jobs() {
+        let config = read(Needs::Everything, &CLUSTER).unwrap();
+        let jobs = config.kubernetes.unwrap();
+        assert_eq!((jobs.namespace.as_str(), jobs.record_account.as_str()), ("default", "meeting-bot-job"));
+        assert_eq!((jobs.finalize_account.as_str(), jobs.scratch_size.as_str()), ("meeting-bot-job", "50Gi"));
+        assert_eq!((jobs.max_live, jobs.legacy_manager, jobs.scratch_class), (500, false, None));
+        assert_eq!(jobs.manager_variables["RECORDINGS_URL"], "gs://b");
+    }
+
+    #[test]
+    fn what_kubernetes_would_refuse_is_refused_here() {
+        let wrong = [
+            ("KUBERNETES_NAMESPACE", "Bots"),
+            ("SCRATCH_STORAGE_SIZE", "50GB"),
+            ("IMAGE_PULL_POLICY", "Sometimes"),
+            ("NODE_SELECTOR", "pool"),
+            ("MEETING_BOT_SECCOMP_PROFILE", "../x"),
+            ("LEGACY_MANAGER_ENV", "yes"),
+            ("JOB_TTL_SECONDS", "1"),
+        ];
+        let problems = read(Needs::Everything, &[&CLUSTER[..2], &wrong[..]].concat()).unwrap_err();
+        let mut named: Vec<&str> = problems.iter().map(|problem| problem.variable.as_str()).collect();
+        named.sort_unstable();
+        let mut expected: Vec<&str> = wrong.iter().map(|(name, _)| *name).chain(["MANAGER_IMAGE", "MEETING_BOT_IMAGE"]).collect();
+        expected.sort_unstable();
+        assert_eq!(named, expected, "{problems:?}");
+    }
+
+    #[test]
+    fn jobs_cannot_reach_a_file() {
+        let problems = read(Needs::Everything, &[&LOCAL[..], &CLUSTER[2..], &[("LAUNCHER", "kubernetes")]].concat()).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.variable.as_str()).collect::<Vec<_>>(), ["LAUNCHER"]);
     }
 
     #[test]

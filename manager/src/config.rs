@@ -81,8 +81,7 @@ impl Config {
         let instance = reader.required(names::BOT_INSTANCE_ID, "the id of a bot_instances document", InstanceId::parse);
         let attempt =
             reader.required(names::ATTEMPT, "a whole number from 1", |text| text.parse().ok().filter(|attempt| *attempt >= 1));
-        let run_id = reader
-            .required(names::RUN_ID, "1 to 32 characters of a-z and 0-9", |text| is_run_label(text).then(|| text.to_owned()));
+        let run_id = reader.required(names::RUN_ID, "1 to 32 characters of a-z and 0-9, or a uid", run_label);
         let store_url = reader
             .required(names::STORE_URL, "sqlite:/path or firestore:project", |text| text.contains(':').then(|| text.to_owned()));
         let recordings_url = reader.required(names::RECORDINGS_URL, "gs://bucket, s3://bucket or file:///folder", |text| {
@@ -125,6 +124,12 @@ impl Config {
     }
 }
 
+/// A pod's uid is known by its characters alone.
+fn run_label(text: &str) -> Option<String> {
+    let plain = text.replace('-', "");
+    is_run_label(&plain).then_some(plain)
+}
+
 fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimits {
     let default = SessionLimits::default();
     SessionLimits {
@@ -164,6 +169,12 @@ mod tests {
     fn the_seed_s_minutes_become_the_bot_s_limits() {
         let config = read(&[("MAX_RECORDING_DURATION_MINUTES", "2"), ("MEETING_INACTIVITY_MINUTES", "")]).unwrap();
         assert_eq!((config.limits.max_recording_secs, config.limits.silence_secs), (120, 900));
+    }
+
+    #[test]
+    fn a_pod_s_uid_is_a_run_id() {
+        let config = read(&[("RUN_ID", "0f8e2a4c-9d31-4c55-8a0b-7c2d3e4f5a6b")]).unwrap();
+        assert_eq!(config.run_id, "0f8e2a4c9d314c558a0b7c2d3e4f5a6b");
     }
 
     #[test]

@@ -26,6 +26,9 @@ struct Args {
     /// A folder of signal packs that go before the built-in ones.
     #[arg(long, env = "SIGNAL_PACKS_DIR", global = true)]
     signal_packs_dir: Option<PathBuf>,
+    /// Chromium's own sandbox: on, off, or auto (on, unless this process is root, which Chromium refuses to sandbox).
+    #[arg(long, env = "CHROMIUM_SANDBOX", default_value = "auto", global = true)]
+    chromium_sandbox: String,
     /// Where the session's private folders are made.
     #[arg(long, env = "MEETING_BOT_SCRATCH", global = true)]
     scratch: Option<PathBuf>,
@@ -102,6 +105,7 @@ fn serve(args: Args) -> ExitCode {
         listen: args.listen,
         practice_origin: args.practice_room_origin,
         packs: args.signal_packs_dir,
+        sandbox: args.chromium_sandbox,
         scratch: args.scratch,
         port_file: args.port_file,
     };

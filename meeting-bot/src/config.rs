@@ -18,6 +18,8 @@ pub struct Config {
     pub practice_origin: Option<String>,
     /// Signal packs that go before the built-in ones.
     pub packs: Option<PathBuf>,
+    /// Whether Chromium's own sandbox is used.
+    pub is_sandboxed: bool,
     /// Where private folders are made; the system's temporary folder if absent.
     pub scratch: Option<PathBuf>,
     /// Where to write the address that is really listened on.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub practice_origin: Option<String>,
     /// `SIGNAL_PACKS_DIR`.
     pub packs: Option<PathBuf>,
+    /// `CHROMIUM_SANDBOX`.
+    pub sandbox: String,
     /// `MEETING_BOT_SCRATCH`.
     pub scratch: Option<PathBuf>,
     /// `MEETING_BOT_PORT_FILE`.
@@ -51,14 +55,19 @@ impl Settings {
         if let Err(wanted) = &origin {
             problems.push(format!("PRACTICE_ROOM_ORIGIN is {:?}, {wanted}", practice.unwrap_or_default()));
         }
+        let is_sandboxed = is_sandboxed(&self.sandbox);
+        if is_sandboxed.is_none() {
+            problems.push(format!("CHROMIUM_SANDBOX is {:?}, wants on, off or auto", self.sandbox));
+        }
         if let Some(folder) = self.packs.as_ref().filter(|folder| !folder.is_dir()) {
             problems.push(format!("SIGNAL_PACKS_DIR is {folder:?}, wants an existing folder"));
         } else if let Some(folder) = &self.packs {
             problems.extend(bad_packs(folder));
         }
-        match (listen, origin) {
-            (Ok(listen), Ok(practice_origin)) if problems.is_empty() => Ok(move |browser| Config {
+        match (listen, origin, is_sandboxed) {
+            (Ok(listen), Ok(practice_origin), Some(is_sandboxed)) if problems.is_empty() => Ok(move |browser| Config {
                 listen,
+                is_sandboxed,
                 browser,
                 practice_origin,
                 packs: self.packs,
@@ -67,6 +76,16 @@ impl Settings {
             }),
             _ => Err(problems),
         }
+    }
+}
+
+/// Root's browser has no sandbox; without one asked for explicitly, everybody else's has.
+fn is_sandboxed(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        "auto" => Some(!rustix::process::geteuid().is_root()),
+        _ => None,
     }
 }
 

@@ -90,7 +90,8 @@ async fn each_state_of_meet_is_recognised_and_no_other() {
     let display = Display::start(&scratch, 1_280, 720).await.unwrap();
     let sink = Sink::start(&scratch).await.unwrap();
     let program = find_browser(std::env::var_os("CHROME_PATH").map(std::path::PathBuf::from).as_deref()).unwrap();
-    let options = LaunchOptions { program, width: 1_280, height: 720, practice: true };
+    let options =
+        LaunchOptions { program, width: 1_280, height: 720, practice: true, is_sandboxed: !rustix::process::geteuid().is_root() };
     let browser = Browser::start(&scratch, &display, &sink, &options).await.unwrap();
     let pack = Pack::load(Platform::Meet, None).unwrap();
     let host = origin.strip_prefix("http://").unwrap().to_owned();

@@ -1,7 +1,7 @@
 // A synthetic participant: a picture and a sound made here, sent to every guest in the call.
 //
 // The clock's picture carries a strip of 24 cells over its top sixth, read by practice_room::timecode:
-//   cells 0-2 white black white | 3-18 the time in units of 10 ms modulo 65536, highest bit first | 19 parity of the even bits,
+//   cells 0-2 white black white | 3-18 the time in units of 10 ms modulo 65000, highest bit first | 19 parity of the even bits,
 //   20 of the odd bits | 21 the flash: white for the first 100 ms of each second | 22-23 black white
 import { Room } from '/assets/media.js';
 
@@ -14,7 +14,7 @@ const canvas = document.querySelector('canvas');
 const pen = canvas.getContext('2d', { alpha: false });
 
 function strip(ms) {
-  const value = Math.floor(ms / 10) % 65536;
+  const value = Math.floor(ms / 10) % 65000;
   const bits = Array.from({ length: 16 }, (_, index) => (value >> (15 - index)) & 1);
   const parity = (from) => bits.reduce((sum, bit, index) => (index % 2 === from ? sum ^ bit : sum), 0);
   const cells = [1, 0, 1, ...bits, parity(0), parity(1), ms % 1000 < 100 ? 1 : 0, 0, 1];

@@ -165,27 +165,34 @@ fn silent_seconds(samples: &[i16]) -> usize {
         .count()
 }
 
-/// Median over the flashes of "nearest beep minus flash". A flash is seen on average half a frame after it began.
+/// Frames this near to a beep, in seconds, tell how late the picture was when it sounded.
+const NEARBY: f64 = 1.0;
+
+/// Median over the beeps of "how late the sound is" minus "how late the picture is". A beep begins at a whole second of the clock,
+/// so it tells how late the sound is; each new time code tells when it was drawn, so it tells how late the picture is. (The
+/// flashes would do for the eye, but a flash waits for the next frame: at 15 frames a second by up to 67 ms, the same in all of
+/// a recording.)
 fn offset(readings: &[Option<Reading>], rate: f64, beeps: &[f64]) -> Option<f64> {
-    let shown: Vec<(f64, Reading)> = readings
-        .iter()
-        .enumerate()
-        .filter_map(|(index, reading)| reading.map(|reading| (index as f64 / rate, reading)))
-        .collect();
-    let changes: Vec<f64> = shown.windows(2).filter(|pair| pair[0].1.ms != pair[1].1.ms).map(|pair| pair[1].0).collect();
-    let frame = match (changes.first(), changes.last()) {
-        (Some(first), Some(last)) if changes.len() > 1 => (last - first) / (changes.len() - 1) as f64,
-        _ => return None,
-    };
-    let flashes = shown.windows(2).filter(|pair| !pair[0].1.flash && pair[1].1.flash).map(|pair| pair[1].0 - frame / 2.0);
-    let mut offsets: Vec<f64> = flashes
-        .filter_map(|flash| {
-            let nearest = beeps.iter().map(|beep| beep - flash).min_by(|a, b| a.abs().total_cmp(&b.abs()))?;
-            (nearest.abs() <= 0.5).then_some(nearest * 1_000.0)
-        })
-        .collect();
-    offsets.sort_by(f64::total_cmp);
-    offsets.get(offsets.len() / 2).copied()
+    let mut lags: Vec<(f64, f64)> = Vec::new();
+    let mut last = None;
+    for (index, reading) in readings.iter().enumerate() {
+        if let Some(reading) = reading.filter(|reading| last != Some(reading.ms)) {
+            last = Some(reading.ms);
+            lags.push((index as f64 / rate, index as f64 / rate - f64::from(reading.ms) / 1_000.0));
+        }
+    }
+    let offsets = beeps.iter().filter_map(|beep| {
+        let nearby = lags.iter().filter(|(at, _)| (at - beep).abs() <= NEARBY).map(|(_, lag)| *lag);
+        // Whole seconds between the two cancel out: beeps come each second.
+        let late = beep - median(nearby.collect())?;
+        Some((late - late.round()) * 1_000.0)
+    });
+    median(offsets.collect())
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]
@@ -210,12 +217,20 @@ mod tests {
         assert_eq!(silent_seconds(&samples), 1);
     }
 
+    /// Five seconds at 15 frames a second whose picture is `late_ms` behind the clock.
+    fn picture(late_ms: u32) -> Vec<Option<Reading>> {
+        let at = |tick: u32| tick / 4 * 4 * 1_000 / 60 + 10_000 - late_ms;
+        (0..300).map(|tick| Some(Reading { ms: at(tick) / 10 * 10, flash: false })).collect()
+    }
+
     #[test]
-    fn the_offset_is_that_of_the_beep_against_the_flash() {
-        let reading = |at: usize| Some(Reading { ms: (at / 4 * 66) as u32, flash: at % 60 < 6 && at > 3 });
-        let readings: Vec<_> = (0..300).map(reading).collect();
-        let beeps: Vec<f64> = (1..5).map(|second| f64::from(second) + 0.040).collect();
-        let offset = offset(&readings, 60.0, &beeps).unwrap();
-        assert!((offset - 73.0).abs() < 3.0, "{offset}");
+    fn the_offset_is_how_much_later_the_sound_is_than_the_picture() {
+        for (picture_ms, sound_ms) in [(0, 40), (200, 40), (130, 330), (90, 90)] {
+            let beeps: Vec<f64> = (1..5).map(|second| f64::from(second) + f64::from(sound_ms) / 1_000.0).collect();
+            let offset = offset(&picture(picture_ms), 60.0, &beeps).unwrap();
+            let wanted = f64::from(sound_ms) - f64::from(picture_ms);
+            assert!((offset - wanted).abs() <= 10.0, "{offset} for {wanted}");
+        }
+        assert_eq!(offset(&picture(0), 60.0, &[]), None);
     }
 }

@@ -6,8 +6,8 @@
 /// Number of cells in the strip.
 pub const CELLS: usize = 24;
 
-/// Milliseconds after which the code repeats.
-pub const WRAPS_AFTER_MS: u32 = 655_360;
+/// Milliseconds after which the code repeats: a whole number of seconds, since the beeps come at whole seconds of the same clock.
+pub const WRAPS_AFTER_MS: u32 = 650_000;
 
 /// What ffmpeg's filters make of a 1280x720 frame so that one gray byte remains of each cell: the inner two thirds of the
 /// strip, averaged cell by cell.

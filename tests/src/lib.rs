@@ -4,6 +4,7 @@
 
 pub mod contact_sheet;
 pub mod gcs;
+pub mod kubernetes;
 pub mod process;
 pub mod room;
 pub mod run;

@@ -18,9 +18,7 @@ use tests::room::PracticeRoom;
 use tests::stack::Stack;
 
 const ROOM: &str = "end-to-end";
-/// The goal is 80. Chromium's own jitter buffers move picture against sound by -125 to +52 ms from call to call (see
-/// `SOUND_DELAY` in the meeting-bot), which no constant takes away; this bound catches a broken clock, not that.
-const AV_OFFSET_MS: f64 = 200.0;
+const AV_OFFSET_MS: f64 = 80.0;
 const IN_CALL: Duration = Duration::from_secs(25);
 
 #[tokio::test(flavor = "multi_thread")]

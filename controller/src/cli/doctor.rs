@@ -10,9 +10,13 @@ use tokio::time::timeout;
 
 use super::{CliError, open};
 use crate::config::{Config, Needs, RunsConfig};
+use crate::launch::kubernetes::KubernetesLauncher;
+use crate::launch::kubernetes::config::KubernetesConfig;
 
 /// How long the meeting-bot's own examination may take.
 const BOT_LIMIT: Duration = Duration::from_secs(30);
+
+const CLUSTER_LIMIT: Duration = Duration::from_secs(20);
 
 struct Finding {
     what: String,
@@ -36,9 +40,15 @@ pub(super) async fn doctor() -> Result<ExitCode, CliError> {
             return Ok(Code::BadConfiguration.into());
         }
     };
-    let mut findings = vec![store(&config).await, writable("RUNS_DIR", &config.runs.folder), recordings(&config.runs)];
-    findings.extend(programs());
-    findings.extend(meeting_bot(&config.runs.meeting_bot).await);
+    let mut findings = vec![store(&config).await, recordings(&config.runs)];
+    match &config.kubernetes {
+        Some(jobs) => findings.push(cluster(jobs).await),
+        None => {
+            findings.push(writable("RUNS_DIR", &config.runs.folder));
+            findings.extend(programs());
+            findings.extend(meeting_bot(&config.runs.meeting_bot).await);
+        }
+    }
     findings.iter().for_each(print);
     let all = findings.iter().all(|finding| finding.problem.is_none());
     Ok(if all { ExitCode::SUCCESS } else { Code::MissingDependency.into() })
@@ -57,6 +67,21 @@ async fn store(config: &Config) -> Finding {
         Err(error) => Some(error.to_string()),
     };
     Finding { what: format!("store {}", config.store_url), problem }
+}
+
+/// The API server, and every right that the launcher uses.
+async fn cluster(jobs: &KubernetesConfig) -> Finding {
+    let examined = async {
+        let launcher = KubernetesLauncher::connect(jobs.clone()).await?;
+        launcher.missing_rights().await
+    };
+    let problem = match timeout(CLUSTER_LIMIT, examined).await {
+        Ok(Ok(missing)) if missing.is_empty() => None,
+        Ok(Ok(missing)) => Some(format!("may not {}; kubectl apply the Role of k8s/base/bots", missing.join(", "))),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the API server did not answer".into()),
+    };
+    Finding { what: format!("Jobs in namespace {}", jobs.namespace), problem }
 }
 
 fn writable(what: &str, folder: &Path) -> Finding {

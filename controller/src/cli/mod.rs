@@ -3,6 +3,7 @@
 
 mod cancel;
 mod doctor;
+mod indexes;
 mod probe;
 mod run;
 mod schedule;
@@ -51,6 +52,12 @@ enum Command {
     },
     /// Say what is missing on this machine or in this configuration, and what mends it.
     Doctor,
+    /// Print the Firestore indexes that the configured names need.
+    Indexes {
+        /// How to print them.
+        #[arg(long, value_enum, default_value = "gcloud")]
+        format: indexes::Format,
+    },
     /// List every setting with its default.
     Settings,
     /// Exit 0 when the controller on this machine answers.
@@ -115,6 +122,7 @@ pub fn run() -> ExitCode {
             crate::supervise::supervise(&run_dir).map(|()| ExitCode::SUCCESS).map_err(|error| CliError::Failed(error.to_string()))
         }
         Command::Probe => Ok(probe::probe()),
+        Command::Indexes { format } => indexes::indexes(format),
         Command::Settings => {
             print!("{}", settings::reference());
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `controller run`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use super::{CliError, open};
 use crate::config::{Config, Needs};
 use crate::engine::Engine;
 use crate::http;
+use crate::launch::kubernetes::KubernetesLauncher;
 use crate::launch::process::ProcessLauncher;
+use crate::launch::{LaunchError, Launcher};
 
 /// Between looks for idleness; it must be seen twice.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
@@ -23,13 +26,12 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed("cannot listen for signals", &error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed("cannot listen for signals", &error))?;
     let store = open(&config).await?;
-    let launcher = ProcessLauncher::new(config.runs.clone(), &config.store_url, &config.controller_id, program)
-        .map_err(|error| CliError::Failed(error.to_string()))?;
-    let engine = Engine::new(store, Arc::new(launcher), &config.controller_id, config.pace.clone());
+    let launcher = launcher(&config, program).await.map_err(|error| CliError::Failed(error.to_string()))?;
+    let engine = Engine::new(store, launcher, &config.controller_id, config.pace.clone());
     let listener = http::bind(config.http_listen, config.http_port_file.as_deref())
         .await
         .map_err(|error| failed(&format!("HTTP_LISTEN {}", config.http_listen), &error))?;
-    tracing::info!(address = ?listener.local_addr().ok(), controller_id = config.controller_id, store = config.store_url, runs = %config.runs.folder.display(), "running");
+    tracing::info!(address = ?listener.local_addr().ok(), controller_id = config.controller_id, store = config.store_url, "running");
     let server = tokio::spawn(http::serve(listener, Arc::clone(&engine)));
     let ending = {
         let engine = Arc::clone(&engine);
@@ -46,6 +48,24 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     let _ = ending.await;
     server.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+async fn launcher(config: &Config, program: PathBuf) -> Result<Arc<dyn Launcher>, LaunchError> {
+    Ok(match &config.kubernetes {
+        Some(jobs) => {
+            tracing::info!(
+                namespace = jobs.namespace,
+                manager = jobs.manager.image,
+                meeting_bot = jobs.meeting_bot.image,
+                "each run is a Job"
+            );
+            Arc::new(KubernetesLauncher::connect(jobs.clone()).await?)
+        }
+        None => {
+            tracing::info!(runs = %config.runs.folder.display(), "each run is a process on this machine");
+            Arc::new(ProcessLauncher::new(config.runs.clone(), &config.store_url, &config.controller_id, program)?)
+        }
+    })
 }
 
 async fn idle(engine: &Engine) {

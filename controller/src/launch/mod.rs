@@ -6,12 +6,16 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod environment;
+pub mod kubernetes;
 mod leftovers;
 pub mod process;
 pub mod run_dir;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bot_model::ids::{InstanceId, JobName};
+use bot_model::meeting_url::MeetingUrl;
 use bot_store::protocol::claim::Claimed;
 use serde::{Deserialize, Serialize};
 
@@ -52,13 +56,54 @@ pub struct LaunchSpec {
     instance_id: InstanceId,
     attempt: u32,
     command: RunCommand,
+    call: Call,
+}
+
+/// What a manager that is not ours has to be told. Shown nowhere: the address may hold a passcode.
+#[derive(Clone, PartialEq, Eq)]
+struct Call {
+    url: MeetingUrl,
+    bot_name: Option<String>,
+    gcs_path: Option<String>,
+    organization: String,
+    user: String,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Call")
+    }
 }
 
 impl LaunchSpec {
     /// The run that a claim allows.
     pub fn new(claimed: &Claimed, command: RunCommand) -> Self {
         let instance = &claimed.record().instance;
-        Self { instance_id: instance.id.clone(), attempt: instance.facts.attempt, command }
+        let facts = &instance.facts;
+        let call = Call {
+            url: facts.meeting_url.clone(),
+            bot_name: facts.bot_name.clone(),
+            gcs_path: facts.gcs_path.as_ref().map(ToString::to_string),
+            organization: facts.creator_organization_id.clone(),
+            user: facts.creator_user_id.clone(),
+        };
+        Self { instance_id: instance.id.clone(), attempt: facts.attempt, command, call }
+    }
+
+    /// The variables of seed 003, for a manager image that reads the call from its environment: a closed list of names, whatever
+    /// fields the document has.
+    pub fn legacy_variables(&self) -> BTreeMap<String, String> {
+        let call = &self.call;
+        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let pairs = [
+            ("MEETING_URL", call.url.join_url(None)),
+            ("MEETING_ID", Some(self.instance_id.to_string())),
+            ("BOT_NAME", call.bot_name.clone()),
+            ("GCS_PATH", call.gcs_path.clone()),
+            ("CREATOR_ORGANIZATION_ID", filled(&call.organization)),
+            ("CREATOR_USER_ID", filled(&call.user)),
+        ];
+        pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
     /// For whom.
@@ -119,6 +164,63 @@ pub struct Observed {
     pub instance_id: InstanceId,
     /// How it stands.
     pub state: RunState,
+    /// What keeps it from running, or ended it, in the words of where it runs.
+    pub trouble: Option<Trouble>,
+}
+
+/// What is wrong with a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// From a closed list.
+    pub kind: TroubleKind,
+    /// The words of where it runs, for a person: one line.
+    pub detail: String,
+}
+
+/// What can be wrong with a run, beyond its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TroubleKind {
+    /// No node has room, or none fits.
+    Unschedulable,
+    /// An image cannot be had.
+    ImagePull,
+    /// A container cannot be made, or not be started: a Secret is missing, a program is.
+    BadContainer,
+    /// A container ends again and again.
+    CrashLoop,
+    /// No pod was made: a quota, a policy.
+    NoPod,
+    /// A container needed more memory than it may have.
+    OutOfMemory,
+    /// It was told to go: a drained node, a node short of something.
+    Evicted,
+    /// It had to make room for something more important.
+    Preempted,
+    /// Its node does not answer, or is gone.
+    NodeLost,
+    /// It took longer than any run may.
+    Deadline,
+    /// Two pods of one run: a guard against two bots in a call was hit.
+    SecondPod,
+}
+
+impl TroubleKind {
+    /// As in metrics, in the timeline and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unschedulable => "unschedulable",
+            Self::ImagePull => "image_pull_failed",
+            Self::BadContainer => "container_not_created",
+            Self::CrashLoop => "crash_loop",
+            Self::NoPod => "no_pod",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Evicted => "evicted",
+            Self::Preempted => "preempted",
+            Self::NodeLost => "node_lost",
+            Self::Deadline => "run_deadline",
+            Self::SecondPod => "second_pod",
+        }
+    }
 }
 
 /// Why a call to a launcher failed.
@@ -147,6 +249,28 @@ pub enum LaunchError {
         /// What it said.
         source: std::io::Error,
     },
+    /// Where it would run refuses it: a missing right, an impossible specification.
+    #[error("refused with {status} {reason}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Kubernetes' reason, such as `Forbidden`.
+        reason: String,
+        /// Its message.
+        message: String,
+    },
+    /// Where it would run does not answer as it should, for now; try later.
+    #[error("unavailable: {message}")]
+    Unavailable {
+        /// What was seen.
+        message: String,
+    },
+    /// Something of this name exists that is not of this store.
+    #[error("{name} exists and belongs to another store")]
+    Foreign {
+        /// The name.
+        name: String,
+    },
     /// No answer in time.
     #[error("no answer within {secs} s")]
     Deadline {
@@ -155,7 +279,7 @@ pub enum LaunchError {
     },
 }
 
-/// Two real implementations stand behind it: processes on this machine, and (in a later version) Kubernetes Jobs.
+/// Two real implementations stand behind it: processes on this machine, and Kubernetes Jobs.
 #[async_trait]
 pub trait Launcher: Send + Sync + 'static {
     /// Starts a run, or says that it exists. Returns once the run is certain to be seen by [`Launcher::list`].
@@ -163,6 +287,12 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// Every run of this store, whatever its state, until it is removed.
     async fn list(&self) -> Result<Vec<Observed>, LaunchError>;
+
+    /// True where, looked at anew, nothing of this job is left: no run, and nothing that could be in a call. Absence from
+    /// [`Launcher::list`] alone may be a gap in what is known.
+    async fn is_absent(&self, job: &JobName) -> Result<bool, LaunchError> {
+        Ok(self.list().await?.iter().all(|run| run.key.job != *job))
+    }
 
     /// Asks a run to end: what was recorded is saved first. Returns at once; a run that is over is left alone.
     async fn stop(&self, run: &RunKey) -> Result<(), LaunchError>;

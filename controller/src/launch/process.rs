@@ -136,7 +136,7 @@ impl Launcher for ProcessLauncher {
                     state => state.map_err(machine(format!("look at the run of {}", spec.job)))?,
                 };
                 let key = RunKey { job: spec.job, attempt: spec.attempt };
-                seen.push(Observed { key, instance_id: spec.instance_id, state });
+                seen.push(Observed { key, instance_id: spec.instance_id, state, trouble: None });
             }
             Ok(seen)
         })

@@ -9,7 +9,7 @@ use bot_model::exit_code::ExitCode;
 use bot_model::lifecycle::{Phase, Step};
 use bot_model::outcome::OutcomeKind;
 
-use crate::launch::RunState;
+use crate::launch::{RunState, TroubleKind};
 
 /// Launches that may join a call, over the life of an instance.
 pub const MAX_ATTEMPTS: u32 = 6;
@@ -73,6 +73,8 @@ pub struct Observation {
     pub lease_ttl: Duration,
     /// After this long without a lease a bot has left by itself.
     pub max_unleased: Option<Duration>,
+    /// What is wrong with the run, beyond its exit code.
+    pub trouble: Option<TroubleKind>,
 }
 
 /// What to do.
@@ -156,17 +158,44 @@ fn claimed_without_run(seen: &Observation) -> Action {
 fn pending(seen: &Observation) -> Action {
     match seen.phase {
         Phase::Claimed => adopt(seen),
-        _ if !seen.is_joinable && !seen.is_recorded => {
-            Action::Settle { step: Step::Fail, kind: OutcomeKind::NoCapacity, why: "no capacity until it was too late" }
+        _ if seen.is_cancelled && !seen.is_recorded => {
+            Action::Settle { step: Step::Cancel, kind: OutcomeKind::Cancelled, why: "cancelled before its run had started" }
         }
-        _ if seen.evidence_for >= START_LIMIT => Action::Alert("pending_too_long"),
+        _ if !seen.is_joinable && !seen.is_recorded => never_started(seen.trouble),
+        _ if seen.evidence_for >= START_LIMIT => Action::Alert(seen.trouble.map_or("pending_too_long", TroubleKind::as_str)),
         _ => Action::Wait,
+    }
+}
+
+/// What kept it from starting until it was too late to join.
+fn never_started(trouble: Option<TroubleKind>) -> Action {
+    let (kind, why) = match trouble {
+        None | Some(TroubleKind::Unschedulable) => (OutcomeKind::NoCapacity, "no capacity until it was too late"),
+        Some(TroubleKind::ImagePull) => (OutcomeKind::ImagePullFailed, "an image could not be had until it was too late"),
+        Some(_) => (OutcomeKind::LaunchFailed, "the run had not started until it was too late"),
+    };
+    Action::Settle { step: Step::Fail, kind, why }
+}
+
+/// The outcome of a run that is over and not tried again.
+fn lost_kind(trouble: Option<TroubleKind>) -> OutcomeKind {
+    match trouble {
+        Some(TroubleKind::OutOfMemory) => OutcomeKind::OutOfMemory,
+        Some(TroubleKind::Evicted | TroubleKind::Preempted) => OutcomeKind::Evicted,
+        Some(TroubleKind::NodeLost) => OutcomeKind::NodeLost,
+        Some(TroubleKind::Deadline) => OutcomeKind::RunDeadline,
+        Some(TroubleKind::ImagePull) => OutcomeKind::ImagePullFailed,
+        _ => OutcomeKind::ManagerLost,
     }
 }
 
 fn running(seen: &Observation) -> Action {
     match seen.phase {
         Phase::Claimed => adopt(seen),
+        // Nobody can tell whether its bot is in the call: it is replaced when Kubernetes says that the pod is over.
+        _ if matches!(seen.trouble, Some(TroubleKind::NodeLost | TroubleKind::SecondPod)) => {
+            Action::Alert(seen.trouble.map_or("node_lost", TroubleKind::as_str))
+        }
         // Alive but not renewing: it is cut off from the store and goes on recording. Two bots would be worse.
         phase if phase.is_running() && seen.unchanged_for > seen.lease_ttl + Duration::from_secs(300) => {
             Action::Alert("lease_silent")
@@ -233,15 +262,16 @@ fn refused(seen: &Observation) -> Action {
 /// The run is over, without having settled anything.
 fn crashed(seen: &Observation) -> Action {
     let finalizes = seen.phase == Phase::Finalizing || seen.is_recording_over;
+    let reason = seen.trouble.map_or("run_lost", TroubleKind::as_str);
     match (finalizes || seen.is_cancelled || !seen.is_meeting_on, seen.is_recorded) {
-        (true, true) => finalize(seen, "run_lost"),
+        (true, true) => finalize(seen, reason),
         // Finalizing without a segment in the bucket: whatever there was is in no reach any more.
         (true, false) => given_up(seen),
-        (false, _) if seen.attempt < MAX_ATTEMPTS => after_backoff(seen, Action::Relaunch("run_lost")),
+        (false, _) if seen.attempt < MAX_ATTEMPTS => after_backoff(seen, Action::Relaunch(reason)),
         (false, true) => finalize(seen, "attempts_used_up"),
         (false, false) => Action::Settle {
             step: Step::Fail,
-            kind: OutcomeKind::ManagerLost,
+            kind: lost_kind(seen.trouble),
             why: "the run was lost and the attempts are used up",
         },
     }
@@ -265,10 +295,9 @@ fn given_up(seen: &Observation) -> Action {
             why: "cancelled before anything was recorded",
         };
     }
-    let kind = if matches!(seen.phase, Phase::Recording | Phase::Finalizing) {
-        OutcomeKind::NoRecording
-    } else {
-        OutcomeKind::ManagerLost
+    let kind = match (lost_kind(seen.trouble), seen.phase) {
+        (OutcomeKind::ManagerLost, Phase::Recording | Phase::Finalizing) => OutcomeKind::NoRecording,
+        (kind, _) => kind,
     };
     Action::Settle { step: Step::Fail, kind, why: "the run was lost, and the meeting is over" }
 }
@@ -284,245 +313,4 @@ pub fn backoff(attempt: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn seen(phase: Phase, evidence: Evidence) -> Observation {
-        Observation {
-            phase,
-            attempt: 1,
-            evidence,
-            unchanged_for: SECOND * 90,
-            evidence_for: SECOND * 90,
-            is_claim_stale: false,
-            is_meeting_on: true,
-            is_joinable: true,
-            is_recorded: false,
-            is_recording_over: false,
-            is_cancelled: false,
-            finalize_attempts: 0,
-            lease_ttl: SECOND * 60,
-            max_unleased: None,
-        }
-    }
-
-    fn run(code: i32) -> Evidence {
-        Evidence::Seen(RunState::Ended { code: Some(code) })
-    }
-
-    const RUNNING: Evidence = Evidence::Seen(RunState::Running);
-    const LOST: Evidence = Evidence::Seen(RunState::Lost);
-    const KILLED: Evidence = Evidence::Seen(RunState::Ended { code: None });
-
-    fn settles(action: Action, kind: OutcomeKind) -> bool {
-        matches!(action, Action::Settle { kind: found, .. } if found == kind)
-    }
-
-    #[test]
-    fn a_live_claim_without_a_run_waits() {
-        assert_eq!(decide(&seen(Phase::Claimed, Evidence::None)), Action::Wait);
-    }
-
-    #[test]
-    fn a_stale_claim_without_a_run_is_taken_over_while_it_can_be_joined() {
-        assert_eq!(decide(&Observation { is_claim_stale: true, ..seen(Phase::Claimed, Evidence::None) }), Action::TakeOver);
-    }
-
-    #[test]
-    fn a_stale_claim_without_a_run_whose_time_has_passed_is_missed() {
-        let seen = Observation { is_claim_stale: true, is_joinable: false, ..seen(Phase::Claimed, Evidence::None) };
-        assert!(settles(decide(&seen), OutcomeKind::Missed));
-        assert_eq!(
-            decide(&Observation { is_recorded: true, ..seen }),
-            Action::TakeOver,
-            "what was recorded is finalized instead"
-        );
-        assert!(settles(decide(&Observation { is_cancelled: true, ..seen }), OutcomeKind::Cancelled));
-    }
-
-    #[test]
-    fn a_claim_with_a_run_of_the_same_attempt_is_adopted() {
-        for evidence in [RUNNING, run(0), LOST, Evidence::Seen(RunState::Pending)] {
-            assert_eq!(decide(&seen(Phase::Claimed, evidence)), Action::Adopt, "{evidence:?}");
-        }
-        let fresh = Observation { unchanged_for: SECOND, ..seen(Phase::Claimed, RUNNING) };
-        assert_eq!(decide(&fresh), Action::Wait, "its own controller is about to say so");
-    }
-
-    #[test]
-    fn a_launch_that_waits_for_capacity_is_kept_reported_and_given_up_when_too_late() {
-        let pending = seen(Phase::Launched, Evidence::Seen(RunState::Pending));
-        assert_eq!(decide(&pending), Action::Wait);
-        assert_eq!(decide(&Observation { evidence_for: SECOND * 181, ..pending }), Action::Alert("pending_too_long"));
-        assert!(settles(decide(&Observation { is_joinable: false, ..pending }), OutcomeKind::NoCapacity));
-    }
-
-    #[test]
-    fn an_expired_lease_with_a_running_run_is_not_relaunched() {
-        for phase in [Phase::Launched, Phase::Joining, Phase::WaitingRoom, Phase::Recording, Phase::Finalizing] {
-            assert_eq!(decide(&seen(phase, RUNNING)), Action::Wait, "{phase}");
-            let long = Observation { unchanged_for: SECOND * 7200, ..seen(phase, RUNNING) };
-            assert!(matches!(decide(&long), Action::Alert(_)), "{phase}");
-        }
-    }
-
-    #[test]
-    fn a_run_lost_while_the_meeting_is_on_is_launched_again() {
-        for evidence in [LOST, KILLED, run(143), run(1), Evidence::None] {
-            for phase in [Phase::Launched, Phase::Joining, Phase::WaitingRoom, Phase::Recording] {
-                let observed = Observation { is_recorded: phase == Phase::Recording, ..seen(phase, evidence) };
-                assert_eq!(decide(&observed), Action::Relaunch("run_lost"), "{phase} {evidence:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_run_lost_after_the_meeting_is_finalized_from_its_segments() {
-        let over = Observation { is_meeting_on: false, is_recorded: true, ..seen(Phase::Recording, LOST) };
-        assert_eq!(decide(&over), Action::Finalize("run_lost"));
-        assert!(settles(decide(&Observation { is_recorded: false, ..over }), OutcomeKind::NoRecording));
-        let joining = Observation { phase: Phase::Joining, is_recorded: false, ..over };
-        assert!(settles(decide(&joining), OutcomeKind::ManagerLost));
-    }
-
-    #[test]
-    fn finalizing_is_tried_again_with_growing_pauses_and_then_fails_with_the_raw_kept() {
-        let failed = Observation { is_recorded: true, ..seen(Phase::Finalizing, run(1)) };
-        assert_eq!(decide(&failed), Action::Finalize("run_lost"));
-        let third = Observation { attempt: 3, evidence_for: SECOND * 19, ..failed };
-        assert_eq!(decide(&third), Action::Wait);
-        assert_eq!(decide(&Observation { evidence_for: SECOND * 20, ..third }), Action::Finalize("run_lost"));
-        assert!(settles(decide(&Observation { finalize_attempts: 5, ..failed }), OutcomeKind::FinalizeFailed));
-        assert!(settles(decide(&Observation { attempt: MAX_RUNS, ..failed }), OutcomeKind::FinalizeFailed));
-    }
-
-    #[test]
-    fn raw_saved_is_finalized_once_the_call_is_over() {
-        let saved = Observation { is_recorded: true, ..seen(Phase::Finalizing, run(71)) };
-        assert_eq!(decide(&saved), Action::Finalize("raw_saved"));
-        let over = Observation { is_meeting_on: false, phase: Phase::Recording, ..saved };
-        assert_eq!(decide(&over), Action::Finalize("run_lost"));
-    }
-
-    #[test]
-    fn a_bot_sent_out_by_sigterm_of_a_call_that_goes_on_joins_again() {
-        let saved = Observation { is_recorded: true, ..seen(Phase::Recording, run(71)) };
-        assert_eq!(decide(&saved), Action::Relaunch("run_lost"));
-        assert_eq!(decide(&Observation { is_cancelled: true, is_meeting_on: false, ..saved }), Action::Finalize("run_lost"));
-    }
-
-    #[test]
-    fn a_refusal_before_the_join_is_tried_again_up_to_a_cap() {
-        let refused = seen(Phase::Launched, run(72));
-        assert_eq!(decide(&refused), Action::Relaunch("refused_before_join"));
-        assert_eq!(decide(&Observation { attempt: 2, evidence_for: SECOND * 4, ..refused }), Action::Wait);
-        let last = Observation { attempt: MAX_ATTEMPTS, ..refused };
-        assert!(settles(decide(&last), OutcomeKind::LaunchFailed));
-        let over = Observation { is_meeting_on: false, ..refused };
-        assert!(settles(decide(&over), OutcomeKind::ManagerLost));
-    }
-
-    #[test]
-    fn a_fenced_run_is_silent_while_its_owner_renews() {
-        let fenced = Observation { unchanged_for: SECOND * 10, ..seen(Phase::Recording, run(70)) };
-        assert_eq!(decide(&fenced), Action::Wait);
-        assert_eq!(decide(&Observation { unchanged_for: SECOND * 61, ..fenced }), Action::Relaunch("run_lost"));
-    }
-
-    #[test]
-    fn bad_configuration_and_missing_programs_are_not_tried_again() {
-        for code in [64, 69] {
-            assert!(settles(decide(&seen(Phase::Launched, run(code))), OutcomeKind::LaunchFailed), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_settled_run_is_believed_after_reading_again() {
-        let settled = Observation { evidence_for: SECOND, ..seen(Phase::Finalizing, run(0)) };
-        assert_eq!(decide(&settled), Action::Wait);
-    }
-
-    #[test]
-    fn attempts_are_bounded() {
-        let last = Observation { attempt: MAX_ATTEMPTS, evidence_for: SECOND * 900, ..seen(Phase::Joining, LOST) };
-        assert!(settles(decide(&last), OutcomeKind::ManagerLost));
-        assert_eq!(decide(&Observation { is_recorded: true, ..last }), Action::Finalize("attempts_used_up"));
-    }
-
-    #[test]
-    fn a_cancelled_run_that_is_lost_is_cancelled_or_finalized() {
-        let cancelled = Observation { is_cancelled: true, is_meeting_on: false, ..seen(Phase::WaitingRoom, LOST) };
-        assert!(settles(decide(&cancelled), OutcomeKind::Cancelled));
-        assert_eq!(decide(&Observation { is_recorded: true, ..cancelled }), Action::Finalize("run_lost"));
-    }
-
-    #[test]
-    fn a_bot_out_of_sight_is_replaced_only_past_its_own_leaving_limit() {
-        let hidden =
-            Observation { unchanged_for: SECOND * 4000, is_recorded: true, ..seen(Phase::Recording, Evidence::Invisible) };
-        assert_eq!(decide(&hidden), Action::Alert("run_not_visible"));
-        let limited = Observation { max_unleased: Some(SECOND * 600), ..hidden };
-        assert_eq!(decide(&limited), Action::Relaunch("run_lost"));
-        assert_eq!(decide(&Observation { unchanged_for: SECOND * 700, ..limited }), Action::Alert("run_not_visible"));
-        assert_eq!(decide(&Observation { unchanged_for: SECOND * 30, ..limited }), Action::Wait);
-    }
-
-    #[test]
-    fn an_older_run_still_alive_stops_everything() {
-        assert_eq!(decide(&seen(Phase::Claimed, Evidence::OlderAlive)), Action::Alert("older_run_alive"));
-    }
-
-    #[test]
-    fn a_terminal_instance_s_run_is_removed_once_it_is_over_and_never_before() {
-        for phase in [Phase::Done, Phase::Failed, Phase::Cancelled, Phase::Missed] {
-            assert_eq!(decide(&seen(phase, run(0))), Action::RemoveRun);
-            assert_eq!(decide(&seen(phase, RUNNING)), Action::Wait);
-            assert_eq!(decide(&seen(phase, Evidence::None)), Action::Wait);
-        }
-    }
-
-    #[test]
-    fn every_observation_has_an_answer_and_no_recording_is_cancelled_or_missed_away() {
-        let states = [
-            RUNNING,
-            LOST,
-            KILLED,
-            run(0),
-            run(64),
-            run(69),
-            run(70),
-            run(71),
-            run(72),
-            run(143),
-            Evidence::None,
-            Evidence::Invisible,
-            Evidence::OlderAlive,
-            Evidence::Seen(RunState::Pending),
-        ];
-        for phase in Phase::ALL {
-            for evidence in states {
-                for bits in 0..64u8 {
-                    let flag = |bit: u8| bits & (1 << bit) != 0;
-                    let observed = Observation {
-                        is_claim_stale: flag(0),
-                        is_meeting_on: flag(1),
-                        is_joinable: flag(2),
-                        is_recorded: true,
-                        is_recording_over: flag(3),
-                        is_cancelled: flag(4),
-                        attempt: if flag(5) { MAX_RUNS } else { 1 },
-                        ..seen(phase, evidence)
-                    };
-                    if let Action::Settle { step, .. } = decide(&observed) {
-                        assert_eq!(step, Step::Fail, "{observed:?}");
-                    }
-                    let alive = matches!(evidence, RUNNING | Evidence::OlderAlive | Evidence::Seen(RunState::Pending));
-                    let launches = matches!(decide(&observed), Action::TakeOver | Action::Relaunch(_) | Action::Finalize(_));
-                    assert!(!(alive && launches), "two runs at once: {observed:?}");
-                }
-            }
-        }
-    }
-}
+mod tests;

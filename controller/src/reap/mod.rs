@@ -69,14 +69,31 @@ impl Engine {
             if self.stop.is_cancelled() {
                 break;
             }
-            if let Some(seen) = self.observe(record, &runs, &owners, now)
-                && let Err(error) = self.act(record, &runs, decide(&seen), now).await
-            {
+            let Some(seen) = self.observe(record, &runs, &owners, now) else { continue };
+            let action = decide(&seen);
+            if !self.is_certain(record, &seen, action).await {
+                continue;
+            }
+            if let Err(error) = self.act(record, &runs, action, now).await {
                 self.failed("reap", &error);
             }
         }
         self.strangers(&runs, &records).await;
         Ok(())
+    }
+
+    /// Nothing is done on a run's absence before it was looked for anew: what is known of runs may lag behind.
+    async fn is_certain(&self, record: &InstanceRecord, seen: &Observation, action: Action) -> bool {
+        if seen.evidence != Evidence::None || matches!(action, Action::Wait | Action::Alert(_)) {
+            return true;
+        }
+        match self.launcher.is_absent(&JobName::for_instance(&record.instance.id)).await {
+            Ok(is_absent) => is_absent,
+            Err(error) => {
+                tracing::warn!(bot_instance_id = %record.instance.id, %error, "whether its run is gone cannot be told; it is looked at again");
+                false
+            }
+        }
     }
 
     /// Every live instance, and that of every run.
@@ -160,6 +177,7 @@ impl Engine {
             finalize_attempts: facts.finalize_attempts,
             lease_ttl: self.pace.lease.ttl,
             max_unleased: self.pace.max_unleased,
+            trouble: own_run(runs, instance).and_then(|run| run.trouble.as_ref()).map(|trouble| trouble.kind),
         })
     }
 
@@ -195,7 +213,8 @@ impl Engine {
             Action::Alert(reason) => {
                 if lock(&self.memory).alerted.insert((id.clone(), reason)) {
                     Metrics::reason(&self.metrics.alerts, reason);
-                    tracing::warn!(bot_instance_id = %id, attempt = record.instance.facts.attempt, phase = %record.instance.phase, reason, "needs a look");
+                    let detail = detail(runs, &record.instance);
+                    tracing::warn!(bot_instance_id = %id, attempt = record.instance.facts.attempt, phase = %record.instance.phase, reason, detail, "needs a look");
                 }
                 return Ok(());
             }
@@ -212,13 +231,13 @@ impl Engine {
                 tracing::info!(bot_instance_id = %id, "a stale claim is taken over");
                 self.claim_and_launch(vec![record.clone()], now).await;
             }
-            Action::Relaunch(reason) => self.relaunch(record, reason, RunCommand::Record, now).await?,
-            Action::Finalize(reason) => self.relaunch(record, reason, RunCommand::Finalize, now).await?,
+            Action::Relaunch(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Record, now).await?,
+            Action::Finalize(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Finalize, now).await?,
             Action::Settle { step, kind, why } => {
                 if let Some(run) = runs.iter().find(|run| run.instance_id == *id && run.state == RunState::Pending) {
                     self.tell(self.launcher.stop(&run.key).await);
                 }
-                self.end(record, step, Outcome::with_detail(kind, why), now).await?;
+                self.end(record, step, Outcome::with_detail(kind, said(why, runs, record)), now).await?;
             }
             Action::RemoveRun => {
                 for run in runs.iter().filter(|run| run.instance_id == *id && run.state.is_over()) {
@@ -235,7 +254,7 @@ impl Engine {
     async fn relaunch(
         &self,
         record: &InstanceRecord,
-        reason: &'static str,
+        reason: &str,
         command: RunCommand,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -274,6 +293,23 @@ impl Engine {
         if let Err(error) = result {
             tracing::warn!(%error, "the launcher could not do it; it is tried again");
         }
+    }
+}
+
+/// The run of the instance's present attempt.
+fn own_run<'a>(runs: &'a [Observed], instance: &BotInstance) -> Option<&'a Observed> {
+    runs.iter().find(|run| run.instance_id == instance.id && run.key.attempt == instance.facts.attempt)
+}
+
+/// What the place where it runs says of its trouble; empty where there is none.
+fn detail<'a>(runs: &'a [Observed], instance: &BotInstance) -> &'a str {
+    own_run(runs, instance).and_then(|run| run.trouble.as_ref()).map_or("", |trouble| trouble.detail.as_str())
+}
+
+fn said(why: &str, runs: &[Observed], record: &InstanceRecord) -> String {
+    match detail(runs, &record.instance) {
+        "" => why.to_owned(),
+        detail => format!("{why}: {detail}"),
     }
 }
 

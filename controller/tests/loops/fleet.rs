@@ -88,8 +88,12 @@ impl Launcher for Fleet {
 
     async fn list(&self) -> Result<Vec<Observed>, LaunchError> {
         let runs = self.runs.lock().unwrap();
-        let seen =
-            |(key, run): (&RunKey, &Run)| Observed { key: key.clone(), instance_id: run.instance_id.clone(), state: run.state };
+        let seen = |(key, run): (&RunKey, &Run)| Observed {
+            key: key.clone(),
+            instance_id: run.instance_id.clone(),
+            state: run.state,
+            trouble: None,
+        };
         Ok(runs.iter().map(seen).collect())
     }
 

@@ -123,6 +123,14 @@ outcomes! {
     LaunchFailed = "launch_failed", Ours, Failed, "The bot could not be started.";
     /// No capacity until it was too late to join.
     NoCapacity = "no_capacity", Ours, Failed, "No capacity was free in time.";
+    /// A container's image could not be had.
+    ImagePullFailed = "image_pull_failed", Configuration, Failed, "An image of the bot could not be had.";
+    /// A container needed more memory than it may have.
+    OutOfMemory = "out_of_memory", Ours, Failed, "The bot ran out of memory.";
+    /// The node that it ran on was lost.
+    NodeLost = "node_lost", Ours, Failed, "The machine that the bot ran on was lost.";
+    /// It took longer than any run may.
+    RunDeadline = "run_deadline", Ours, Failed, "The bot's run exceeded its deadline.";
     /// The local disk filled up.
     DiskFull = "disk_full", Ours, Failed, "The local disk was full.";
     /// The bot was in the call but not one segment was captured.

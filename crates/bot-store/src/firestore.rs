@@ -4,6 +4,7 @@
 //! `FIRESTORE_EMULATOR_HOST` is honoured. Firestore does not move a document's update time where a write changes nothing:
 //! every compare-and-set must change something, such as a claim id.
 
+pub mod indexes;
 mod query;
 mod status;
 mod values;

@@ -20,6 +20,15 @@ use crate::sink::Sink;
 /// A cold start on a loaded machine has been seen to take over 20 s.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(10);
+/// A level of one millionth is nothing in 16-bit samples; exactly nothing would be taken off the sink after 30 s.
+const STREAM_OF_SILENCE: &str = "(async () => {
+    const context = globalThis.__sound = new AudioContext();
+    const source = new ConstantSourceNode(context, { offset: 1e-6 });
+    source.connect(context.destination);
+    source.start();
+    await context.resume();
+    return context.state;
+})()";
 
 /// Why there is no browser.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +58,8 @@ pub struct LaunchOptions {
     pub height: u32,
     /// The call is in a practice room on this machine.
     pub practice: bool,
+    /// Chromium's own sandbox is on.
+    pub is_sandboxed: bool,
 }
 
 /// A running browser with one tab.
@@ -99,6 +110,19 @@ impl Browser {
         Ok(())
     }
 
+    /// Opens the way from the browser to the sink and keeps it open, with a stream of silence from a tab of its own.
+    ///
+    /// The first stream has to start the browser's audio process and connect to the sink. A call's sound that comes meanwhile piles
+    /// up in the jitter buffer and is then played late, for many seconds, until the buffer has caught up. With the way open, a
+    /// call's stream plays at once; and its lag can be measured before the recording begins.
+    pub async fn open_sound(&self) -> Result<(), CdpError> {
+        let method = "Target.createTarget";
+        let answer = self.cdp.call(None, method, json!({ "url": "about:blank", "background": true }), CALL).await?;
+        let target = answer["targetId"].as_str().ok_or(CdpError::Incomplete { method, what: "targetId" })?;
+        let tab = attach_to(&self.cdp, target).await?;
+        tab.evaluate(STREAM_OF_SILENCE).await.map(drop)
+    }
+
     /// Asks it to close, then ends its group.
     pub async fn stop(mut self) {
         let _ = self.cdp.call(None, "Browser.close", json!({}), Duration::from_secs(1)).await;
@@ -144,7 +168,7 @@ fn flags(options: &LaunchOptions) -> Vec<String> {
         disabled.push("WebRtcHideLocalIpsWithMdns");
     }
     flags.push(format!("--disable-features={}", disabled.join(",")));
-    if rustix::process::geteuid().is_root() {
+    if !options.is_sandboxed {
         flags.push("--no-sandbox".into());
     }
     flags
@@ -166,14 +190,18 @@ fn spawn_with_pipe(mut command: Command) -> Result<(ChildGroup, CdpPipe), Browse
 async fn attach(cdp: &CdpPipe) -> Result<(Page, String), BrowserError> {
     let target = first_tab(cdp).await?;
     cdp.call(None, "Target.setDiscoverTargets", json!({ "discover": true }), CALL).await?;
+    let page = attach_to(cdp, &target).await?;
+    page.call("Page.enable", json!({}), CALL).await?;
+    page.call("Inspector.enable", json!({}), CALL).await?;
+    Ok((page, target))
+}
+
+async fn attach_to(cdp: &CdpPipe, target: &str) -> Result<Page, CdpError> {
     let method = "Target.attachToTarget";
     let answer = cdp.call(None, method, json!({ "targetId": target, "flatten": true }), CALL).await?;
     let session = answer["sessionId"].as_str().ok_or(CdpError::Incomplete { method, what: "sessionId" })?;
     // A page target's main frame has the target's own id.
-    let page = Page::new(cdp.clone(), session.to_owned(), target.clone());
-    page.call("Page.enable", json!({}), CALL).await?;
-    page.call("Inspector.enable", json!({}), CALL).await?;
-    Ok((page, target))
+    Ok(Page::new(cdp.clone(), session.to_owned(), target.to_owned()))
 }
 
 async fn first_tab(cdp: &CdpPipe) -> Result<String, BrowserError> {

@@ -4,39 +4,34 @@
 //! those stamps, and `-itsoffset` subtracts the part's start from both. Without it ffmpeg starts each input at zero by
 //! itself, and the sound is early by however long the second input took to open (120–230 ms measured, growing with load).
 //! Measured this way with a local page: -1 ms idle, +20 ms with six busy loops on two cores, over 16 flashes with beeps
-//! each. What comes by WebRTC is another matter, see [`SOUND_DELAY`].
+//! each. A call's sound comes later than its picture by its way to the sink, which is measured and taken off ([`Way`]).
 //!
 //! Traps found by measuring: x264's look-ahead holds the muxer's sound back, so `q` would cut the last 0.7 s of it
 //! (`-rc-lookahead 0`, no B-frames); PulseAudio's default fragments come two seconds at a time (`-fragment_size`);
 //! a second, slower output in the same ffmpeg starves the sound input by as much as that output lags (5 s seen).
 
 use bot_model::session::CaptureSettings;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use ffmpeg_sidecar::command::FfmpegCommand;
 
+use super::part::Way;
 use crate::sink::SINK_NAME;
 
-/// The sound is held back by this. Chromium shows a remote picture earlier or later than it plays the sound that belongs to it,
-/// by an amount that its jitter buffers choose anew in each call. In the practice room, with both inputs on one clock and by
-/// the judge's reading (medians of 26 s each), without a delay the sound would be early by 125, 104, 88 and 34 ms in calls whose
-/// picture froze for a second at the start, and late by 39 and 52 ms in calls whose picture did not: the middle is taken away. A
-/// local calibration page does not see this part (it reads -6 ms), so it is a constant and not measured at each start.
-const SOUND_DELAY: TimeDelta = TimeDelta::milliseconds(40);
 /// Below this the sound counts as silence.
 pub const SILENCE: &str = "-60dB";
 /// Frames a queue may hold; more let ffmpeg grow by gigabytes when it falls behind (measured).
 const PICTURE_QUEUE: &str = "16";
 
 /// The arguments for a part that starts at `started_at`, to be run in the part's folder.
-pub fn arguments(settings: &CaptureSettings, display: &str, started_at: DateTime<Utc>) -> Vec<String> {
+pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime<Utc>) -> Vec<String> {
     let mut command = FfmpegCommand::new_with_path("ffmpeg");
-    let (picture_zero, sound_zero) = (minus(started_at), minus(started_at - SOUND_DELAY));
+    let (picture_zero, sound_zero) = (minus(started_at), minus(started_at + way.sound_lag));
     let rate = settings.frames_per_second.to_string();
     let group = (settings.frames_per_second * settings.segment_secs).to_string();
     let size = format!("{}x{}", settings.width, settings.height);
     command.args(["-hide_banner", "-nostats", "-copyts"]);
     command.args(["-itsoffset", &picture_zero, "-thread_queue_size", PICTURE_QUEUE, "-f", "x11grab", "-draw_mouse", "0"]);
-    command.args(["-framerate", &rate, "-video_size", &size]).input(display);
+    command.args(["-framerate", &rate, "-video_size", &size]).input(way.display);
     command.args(["-itsoffset", &sound_zero, "-thread_queue_size", "1024", "-f", "pulse", "-fragment_size", "7680"]);
     command.args(["-sample_rate", "48000", "-channels", "2"]).input(format!("{SINK_NAME}.monitor"));
     command.args(["-map", "0:v", "-map", "1:a", "-vsync", "cfr", "-r", &rate]);
@@ -59,21 +54,24 @@ fn minus(at: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn both_inputs_are_put_on_the_parts_own_clock() {
         let started_at = DateTime::from_timestamp_micros(1_795_237_825_000_042).unwrap();
-        let arguments = arguments(&CaptureSettings::default(), ":7", started_at);
+        let way = Way { display: ":7", sound_lag: Duration::from_millis(30) };
+        let arguments = arguments(&CaptureSettings::default(), &way, started_at);
         let zeros: Vec<_> = arguments.windows(2).filter(|pair| pair[0] == "-itsoffset").map(|pair| pair[1].as_str()).collect();
-        assert_eq!(zeros, ["-1795237825.000042".to_owned(), minus(started_at - SOUND_DELAY)]);
+        assert_eq!(zeros, ["-1795237825.000042", "-1795237825.030042"]);
         assert!(arguments.contains(&"-copyts".to_owned()));
     }
 
     #[test]
     fn every_segment_starts_with_a_key_frame() {
         let settings = CaptureSettings { frames_per_second: 15, segment_secs: 4, ..CaptureSettings::default() };
-        let arguments = arguments(&settings, ":7", DateTime::UNIX_EPOCH);
+        let arguments = arguments(&settings, &Way { display: ":7", sound_lag: Duration::ZERO }, DateTime::UNIX_EPOCH);
         assert!(arguments.windows(2).any(|pair| pair == ["-g", "60"]));
         assert!(arguments.windows(2).any(|pair| pair == ["-keyint_min", "60"]));
     }

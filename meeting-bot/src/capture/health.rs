@@ -48,10 +48,13 @@ impl PictureWatch {
 /// Sound streams get this long to appear once the bot is in a call.
 const STREAM_APPEARS: Duration = Duration::from_secs(20);
 
-/// Every stream plays to the bot's own sink and comes from its own browser, and there is one where one is due.
+/// The silence that the browser plays all the time, so that the way to the sink stays open.
+const STANDING_STREAMS: usize = 1;
+
+/// Every stream plays to the bot's own sink and comes from its own browser, and the call's own is there where one is due.
 pub fn sink_is_right(streams: &[Stream], is_ours: impl Fn(i32) -> bool, others: bool, in_call_for: Duration) -> bool {
     let all_right = streams.iter().all(|stream| stream.on_own_sink && stream.process.is_none_or(&is_ours));
-    all_right && (!streams.is_empty() || !others || in_call_for < STREAM_APPEARS)
+    all_right && (streams.len() > STANDING_STREAMS || !others || in_call_for < STREAM_APPEARS)
 }
 
 /// How long a segment may take: three times its length, and a start on a loaded machine.
@@ -95,9 +98,10 @@ mod tests {
         let ours = |process| process == 7;
         let late = Duration::from_secs(60);
         for (streams, right) in [
-            (vec![stream(true, 7)], true),
+            (vec![stream(true, 7), stream(true, 7)], true),
+            (vec![stream(true, 7)], false),
             (vec![stream(true, 7), stream(true, 8)], false),
-            (vec![stream(false, 7)], false),
+            (vec![stream(true, 7), stream(false, 7)], false),
             (vec![], false),
         ] {
             assert_eq!(sink_is_right(&streams, ours, true, late), right, "{streams:?}");

@@ -40,6 +40,15 @@ struct Heard {
     last_lines: Vec<String>,
 }
 
+/// Where picture and sound come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    /// Such as `:7`.
+    pub display: &'a str,
+    /// How much later than its picture a sound arrives.
+    pub sound_lag: Duration,
+}
+
 /// A running part.
 #[derive(Debug)]
 pub struct Part {
@@ -60,7 +69,7 @@ pub struct Closed {
 
 impl Part {
     /// Starts the next free part below `output`. `ffmpeg` is the prepared program with its environment.
-    pub fn start(output: &Path, settings: &CaptureSettings, display: &str, mut ffmpeg: Command) -> Result<Self, PartError> {
+    pub fn start(output: &Path, settings: &CaptureSettings, way: &Way<'_>, mut ffmpeg: Command) -> Result<Self, PartError> {
         let number = next_part(output)?;
         let folder = output.join(segment::part_folder(number));
         std::fs::create_dir(&folder)?;
@@ -68,14 +77,14 @@ impl Part {
         let info = PartInfo {
             part: number,
             started_at,
-            // Both inputs share the wall clock (see `command`), so nothing is left to shift.
+            // Both inputs share the wall clock and the sound's lag is taken off it (see `command`): nothing is left to shift.
             audio_lag_ms: 0,
             width: settings.width,
             height: settings.height,
             frames_per_second: settings.frames_per_second,
         };
         write_json(&folder.join(segment::PART_INFO_FILE), &info)?;
-        ffmpeg.args(command::arguments(settings, display, started_at)).current_dir(&folder);
+        ffmpeg.args(command::arguments(settings, way, started_at)).current_dir(&folder);
         ffmpeg.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = ChildGroup::spawn("ffmpeg", &mut ffmpeg)?;
         let heard = Arc::<Mutex<Heard>>::default();

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::health::{PictureWatch, Signals, sink_is_right, stall_limit};
-use super::part::{Closed, Part, PartError};
+use super::part::{Closed, Part, PartError, Way};
 use super::picture::Thumbnail;
 use crate::sink::Asker;
 
@@ -38,8 +38,16 @@ pub struct Setup {
     pub ffmpeg: FfmpegFactory,
     /// Asks the sound server.
     pub sink: Asker,
+    /// How long sound takes to the sink.
+    pub sound_lag: Duration,
     /// True for a process of this bot's own browser.
     pub is_ours: Box<dyn Fn(i32) -> bool + Send + Sync>,
+}
+
+impl Setup {
+    fn start_part(&self) -> Result<Part, PartError> {
+        Part::start(&self.output, &self.settings, &Way { display: &self.display, sound_lag: self.sound_lag }, (self.ffmpeg)())
+    }
 }
 
 /// What the recorder tells.
@@ -70,7 +78,7 @@ pub struct Recorder {
 impl Recorder {
     /// Starts the first part at once.
     pub fn start(setup: Setup) -> Result<Self, PartError> {
-        let part = Part::start(&setup.output, &setup.settings, &setup.display, (setup.ffmpeg)())?;
+        let part = setup.start_part()?;
         let (stop, stopped) = watch::channel(false);
         let (health_out, health) = watch::channel(MediaHealth { sink_is_right: true, ..MediaHealth::default() });
         let (reports_out, reports) = mpsc::unbounded_channel();
@@ -224,7 +232,7 @@ impl Run {
         }
         (self.last_closed, self.pictured) = (Closed::default(), None);
         self.grew_at = Instant::now();
-        match Part::start(&self.setup.output, &self.setup.settings, &self.setup.display, (self.setup.ffmpeg)()) {
+        match self.setup.start_part() {
             Ok(next) => {
                 self.report(Report::PartStarted(next.number()));
                 if exited {

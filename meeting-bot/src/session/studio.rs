@@ -1,7 +1,7 @@
 //! What a session stands on: folder, display, sink and browser of its own, brought up and taken down together.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
@@ -14,7 +14,11 @@ use crate::capture::recorder::{Recorder, Setup};
 use crate::config::Config;
 use crate::display::{Display, DisplayError};
 use crate::scratch::Scratch;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Asker, Sink, SinkError};
+
+/// Of the sound on its way to the sink, where a call began before it was measured.
+const USUAL_LAG: Duration = Duration::from_millis(30);
+const LAG_READINGS: usize = 7;
 
 /// Why it could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,7 @@ pub(super) struct Studio {
     pub(super) browser: Browser,
     display: Display,
     sink: Sink,
+    sound_lag: Arc<OnceLock<Duration>>,
     scratch: Arc<Scratch>,
 }
 
@@ -50,9 +55,20 @@ impl Studio {
         let scratch = Arc::new(Scratch::create(config.scratch.as_deref())?);
         let (display, sink) = tokio::join!(Display::start(&scratch, capture.width, capture.height), Sink::start(&scratch));
         let (display, sink) = (display?, sink?);
-        let options = LaunchOptions { program: config.browser.clone(), width: capture.width, height: capture.height, practice };
+        let options = LaunchOptions {
+            program: config.browser.clone(),
+            width: capture.width,
+            height: capture.height,
+            practice,
+            is_sandboxed: config.is_sandboxed,
+        };
         let browser = Browser::start(&scratch, &display, &sink, &options).await?;
-        Ok(Self { browser, display, sink, scratch })
+        if let Err(error) = browser.open_sound().await {
+            tracing::warn!(%error, "the way to the sink is not open yet; the first second of a call may be out of step");
+        }
+        let sound_lag = Arc::default();
+        tokio::spawn(measure_lag(sink.asker(), Arc::clone(&sound_lag)));
+        Ok(Self { browser, display, sink, sound_lag, scratch })
     }
 
     /// Starts recording this studio's picture and sound into `output`.
@@ -73,6 +89,7 @@ impl Studio {
                 command
             }),
             sink: self.sink.asker(),
+            sound_lag: self.sound_lag.get().copied().unwrap_or(USUAL_LAG),
             is_ours: Box::new(move |process| is_in_group(process, browser)),
         })
     }
@@ -84,6 +101,20 @@ impl Studio {
         // Chromium's last writes race with the removal; a folder that stays is removed with its parent.
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(self.scratch);
+    }
+}
+
+/// A stream's first readings are of its filling: the median of the later ones counts.
+async fn measure_lag(sink: Asker, found: Arc<OnceLock<Duration>>) {
+    let mut readings = Vec::new();
+    for _ in 0..LAG_READINGS {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        readings.extend(sink.latency().await);
+    }
+    readings.sort();
+    if let Some(median) = readings.get(readings.len() / 2) {
+        tracing::debug!(lag_ms = median.as_millis() as u64, "the sound's way to the sink is measured");
+        let _ = found.set(*median);
     }
 }
 

@@ -64,8 +64,8 @@ async fn a_call_is_recorded_from_admission_to_the_hosts_end() {
     assert!((sound.len() as f64 / 8_000.0 - recorded).abs() < 0.5, "sound and picture differ in length");
     let lag = media::audio_lag_ms(&pictures.flashes(), &media::beeps(&sound));
     println!("audio lag {lag:.0} ms, {recorded:.2} s recorded of {in_call:.2} s, {} flashes", pictures.flashes().len());
-    // A local page has none of the delay that the capture makes up for (40 ms, see `capture::command`).
-    assert!((lag - 40.0).abs() <= 60.0, "sound is {lag} ms late");
+    // A flash waits for the next frame, up to 67 ms at 15 a second, which this reading cannot take off.
+    assert!(lag.abs() <= 80.0, "sound is {lag} ms late");
 
     let timeline = bot.timeline(0).await;
     assert!(timeline.iter().enumerate().all(|(index, event)| event.seq == index as u64 + 1), "gaps in {timeline:?}");

@@ -15,7 +15,7 @@ use firestore::gcloud_sdk::google::firestore::v1::{ArrayValue, Cursor, Structure
 use super::values::{string, timestamp};
 use crate::MeetingQuery;
 
-const START_TIME: &str = "start_time";
+pub(super) const START_TIME: &str = "start_time";
 const NAME: &str = "__name__";
 
 /// A query and the document under which it looks (empty for the root).

@@ -1,0 +1,266 @@
+//! The Kubernetes launcher: each run is one Job whose name is derived from the instance, so that the API server itself refuses a
+//! second one.
+//!
+//! Owns the Job's manifest, the watches and the protocol by which one Job takes another's place. Decides nothing. Never uses a
+//! background or orphaning delete, a forced one, or suspension: each of them was recorded to let two pods of one name run at once.
+
+mod access;
+mod api;
+pub mod config;
+mod containers;
+pub mod manifest;
+mod names;
+pub mod view;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use bot_model::ids::JobName;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::engine::lock;
+
+use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, RunKey};
+pub use access::RIGHTS;
+use api::{Cluster, Failure, STEP, pauses};
+use config::KubernetesConfig;
+use names::{STORE, store_label};
+use view::{JobView, PodView, observe};
+use watch::Picture;
+
+/// Runs as Jobs.
+pub struct KubernetesLauncher {
+    config: KubernetesConfig,
+    client: kube::Client,
+    cluster: Cluster,
+    picture: Picture,
+    /// Launches that are not in the picture yet, with how many calls make each.
+    on_the_way: Mutex<HashMap<JobName, usize>>,
+}
+
+/// What stands where a Job was to be made.
+enum Standing {
+    Nothing,
+    /// Somebody deleted it, and it is not gone yet.
+    Leaving,
+    /// It is this very run.
+    Same(Box<JobView>),
+    /// An earlier attempt that is over.
+    Over(Box<JobView>),
+    /// An earlier attempt that is not.
+    Alive(u32),
+}
+
+impl KubernetesLauncher {
+    /// A launcher with its watches running, by the cluster's own credentials or what `KUBECONFIG` names.
+    pub async fn connect(config: KubernetesConfig) -> Result<Self, LaunchError> {
+        let found = kube::Config::infer().await.map_err(|error| no_way(&error))?;
+        Self::reaching(found, config)
+    }
+
+    /// The same for an API server that is known already.
+    pub fn reaching(mut server: kube::Config, config: KubernetesConfig) -> Result<Self, LaunchError> {
+        // Requests are repeated in one place, `api`, which looks before it creates again.
+        server.default_retry = false;
+        let client = kube::Client::try_from(server).map_err(|error| no_way(&error))?;
+        let cluster = Cluster::new(&client, &config.namespace);
+        let picture = Picture::default();
+        picture.follow(&cluster, &format!("{STORE}={}", store_label(&config.store_url)));
+        Ok(Self { config, client, cluster, picture, on_the_way: Mutex::default() })
+    }
+
+    /// Rights that this identity lacks, such as `delete pods`.
+    pub async fn missing_rights(&self) -> Result<Vec<String>, LaunchError> {
+        access::missing(&self.client, &self.config.namespace).await
+    }
+
+    /// Makes the Job, whatever stands in its place, as far as that is safe.
+    async fn make(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
+        let launch_id = Uuid::new_v4().simple().to_string();
+        let job = manifest::job(&self.config, spec, &launch_id);
+        let key = spec.key();
+        let until = Instant::now() + STEP;
+        let mut pauses = pauses();
+        let mut last = None;
+        while Instant::now() < until {
+            // A later attempt is made only where no pod of an earlier one is left, whoever has deleted its Job.
+            if key.attempt > 1 {
+                self.no_other_pod(&key).await?;
+            }
+            match self.cluster.create(&job).await {
+                Ok(made) => return Ok(self.started(&made)),
+                Err(Failure::Refused(error)) => return Err(error),
+                Err(Failure::NotFound) => {
+                    let message = format!("the namespace {} is not there", self.config.namespace);
+                    return Err(LaunchError::Refused { status: 404, reason: "NotFound".into(), message });
+                }
+                Err(failure) => last = Some(failure),
+            }
+            // The name is taken, or the answer was lost: look.
+            match self.standing(spec).await? {
+                Standing::Same(view) => {
+                    let is_own = view.launch_id == launch_id;
+                    self.picture.made(*view);
+                    return Ok(if is_own { Launched::Started } else { Launched::AlreadyThere });
+                }
+                Standing::Alive(attempt) => return Err(LaunchError::OtherAttemptAlive { attempt }),
+                Standing::Over(view) => self.cluster.delete_job(key.job.as_str(), &view.uid).await?,
+                Standing::Leaving | Standing::Nothing => {}
+            }
+            let asked = match &last {
+                Some(Failure::Unclear { after, .. }) => *after,
+                _ => None,
+            };
+            sleep(asked.or_else(|| pauses.next()).unwrap_or_default().min(until.saturating_duration_since(Instant::now()))).await;
+        }
+        match last {
+            Some(failure @ Failure::Unclear { .. }) => Err(failure.into()),
+            _ => Err(LaunchError::Deadline { secs: STEP.as_secs() }),
+        }
+    }
+
+    fn started(&self, made: &Job) -> Launched {
+        if let Some(view) = JobView::of(made) {
+            self.picture.made(view);
+        }
+        Launched::Started
+    }
+
+    async fn no_other_pod(&self, key: &RunKey) -> Result<(), LaunchError> {
+        let pods = self.live_pods(&key.job).await?;
+        match pods.iter().find(|pod| pod.key.attempt != key.attempt) {
+            Some(other) => Err(LaunchError::OtherAttemptAlive { attempt: other.key.attempt }),
+            None => Ok(()),
+        }
+    }
+
+    async fn live_pods(&self, job: &JobName) -> Result<Vec<PodView>, LaunchError> {
+        let pods = self.cluster.pods_of(job.as_str()).await?;
+        Ok(pods.iter().filter_map(PodView::of).filter(PodView::is_live).collect())
+    }
+
+    async fn standing(&self, spec: &LaunchSpec) -> Result<Standing, LaunchError> {
+        let key = spec.key();
+        let name = key.job.to_string();
+        let Some(job) = self.cluster.job(&name).await? else { return Ok(Standing::Nothing) };
+        let ours = store_label(&self.config.store_url);
+        let is_ours = job.metadata.labels.as_ref().and_then(|labels| labels.get(STORE)) == Some(&ours);
+        let Some(view) = JobView::of(&job).filter(|view| is_ours && view.instance == *spec.instance_id()) else {
+            return Err(LaunchError::Foreign { name });
+        };
+        if view.is_deleting {
+            return Ok(Standing::Leaving);
+        }
+        if view.key == key {
+            return Ok(Standing::Same(Box::new(view)));
+        }
+        let pods: Vec<Pod> = self.cluster.pods_of(&name).await?;
+        let pods: Vec<PodView> = pods.iter().filter_map(PodView::of).collect();
+        let seen = observe(Some(&view), &pods.iter().collect::<Vec<_>>());
+        Ok(match seen {
+            Some(seen) if !seen.state.is_over() => Standing::Alive(view.key.attempt),
+            _ => Standing::Over(Box::new(view)),
+        })
+    }
+
+    /// Jobs that are alive, or are being made.
+    fn taken(&self, on_the_way: &HashMap<JobName, usize>) -> Result<HashSet<JobName>, LaunchError> {
+        let alive = self.picture.runs()?.into_iter().filter(|run| !run.state.is_over()).map(|run| run.key.job);
+        Ok(alive.chain(on_the_way.keys().cloned()).collect())
+    }
+
+    /// Takes a slot until the answer is dropped. Counting and taking must not interleave.
+    fn take_slot(&self, job: &JobName) -> Result<Slot<'_>, LaunchError> {
+        let mut on_the_way = lock(&self.on_the_way);
+        let taken = self.taken(&on_the_way)?;
+        if !taken.contains(job) && taken.len() >= self.config.max_live {
+            return Err(LaunchError::Full { limit: self.config.max_live });
+        }
+        *on_the_way.entry(job.clone()).or_default() += 1;
+        Ok(Slot { on_the_way: &self.on_the_way, job: job.clone() })
+    }
+}
+
+/// A launch that is under way; when it is over, however it ended, the picture tells.
+struct Slot<'a> {
+    on_the_way: &'a Mutex<HashMap<JobName, usize>>,
+    job: JobName,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut on_the_way = lock(self.on_the_way);
+        if let Some(calls) = on_the_way.get_mut(&self.job) {
+            *calls -= 1;
+            if *calls == 0 {
+                on_the_way.remove(&self.job);
+            }
+        }
+    }
+}
+
+fn no_way(error: &dyn std::fmt::Display) -> LaunchError {
+    LaunchError::Unavailable { message: format!("no way to an API server: {error}") }
+}
+
+#[async_trait]
+impl Launcher for KubernetesLauncher {
+    async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
+        let _slot = self.take_slot(&spec.key().job)?;
+        self.make(spec).await
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, LaunchError> {
+        self.picture.runs()
+    }
+
+    async fn is_absent(&self, job: &JobName) -> Result<bool, LaunchError> {
+        // The Job first: one that is deleted between the looks leaves its pods to be seen.
+        let there = self.cluster.job(job.as_str()).await?.is_some();
+        Ok(!there && self.live_pods(job).await?.is_empty())
+    }
+
+    async fn stop(&self, run: &RunKey) -> Result<(), LaunchError> {
+        let name = run.job.as_str();
+        let pods: Vec<PodView> = self.live_pods(&run.job).await?.into_iter().filter(|pod| pod.key == *run).collect();
+        for pod in &pods {
+            self.cluster.delete_pod(&pod.name, &pod.uid).await?;
+        }
+        if !pods.is_empty() {
+            return Ok(());
+        }
+        // Without a pod there is nobody to ask: a Job that has made none must not make one later.
+        let job = self.cluster.job(name).await?.as_ref().and_then(JobView::of);
+        match job.filter(|job| job.key == *run && job.finish.is_none()) {
+            Some(job) => Ok(self.cluster.delete_job(name, &job.uid).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn remove(&self, run: &RunKey) -> Result<(), LaunchError> {
+        self.picture.forget(run.job.as_str(), run.attempt)
+    }
+
+    async fn free_slots(&self) -> Result<usize, LaunchError> {
+        let taken = self.taken(&lock(&self.on_the_way))?;
+        Ok(self.config.max_live.saturating_sub(taken.len()))
+    }
+
+    fn sees_runs_of(&self, _controller_id: &str) -> bool {
+        // Every replica sees every Job of the store.
+        true
+    }
+
+    async fn changed(&self) {
+        self.picture.changed().await;
+    }
+
+    async fn ready(&self) -> Result<(), LaunchError> {
+        self.picture.ready()
+    }
+}

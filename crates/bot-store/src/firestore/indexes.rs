@@ -1,0 +1,164 @@
+//! The indexes that this adapter's queries need besides the automatic ones, and the fields that need none. A missing index is an
+//! error in production alone: the emulator does not ask for them.
+
+use bot_model::configuration::{Naming, QueryMode};
+use serde_json::{Value, json};
+
+use super::query::START_TIME;
+
+/// One index, or one exemption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Id of the collection, or of the collection group.
+    pub collection: String,
+    /// Over every collection of this id.
+    pub is_group: bool,
+    /// In order, all ascending. One field is an override of the automatic index; none of several is.
+    pub fields: Vec<String>,
+    /// False where the field's automatic index is switched off.
+    pub is_wanted: bool,
+    /// Which query needs it, or why it is not wanted.
+    pub why: String,
+}
+
+/// Fields of an instance that change every few seconds, or are long, and that nothing asks for.
+const UNINDEXED: [&str; 6] = ["run", "recording", "frozen", "artifacts", "outcome", "linked_meetings"];
+
+/// What the configured names need.
+pub fn indexes(naming: &Naming) -> Vec<Index> {
+    let is_group = naming.query_mode == QueryMode::CollectionGroup;
+    let collection = naming.meetings_collection.rsplit('/').next().unwrap_or_default().to_owned();
+    let status = naming.meeting_status_field.clone();
+    let mut all = vec![Index {
+        collection: collection.clone(),
+        is_group,
+        fields: vec![status.clone(), START_TIME.into()],
+        is_wanted: true,
+        why: "the poll: meetings of a wanted status that start within the window, by start_time".into(),
+    }];
+    if is_group {
+        all.push(Index {
+            collection,
+            is_group,
+            fields: vec![status],
+            is_wanted: true,
+            why: "the full sweep and the listener: meetings of a wanted status in every collection of this id".into(),
+        });
+    }
+    all.extend(UNINDEXED.map(|field| Index {
+        collection: "bot_instances".into(),
+        is_group: false,
+        fields: vec![field.into()],
+        is_wanted: false,
+        why: "written often or long, and asked for by no query".into(),
+    }));
+    all
+}
+
+impl Index {
+    fn scope(&self) -> &'static str {
+        if self.is_group { "COLLECTION_GROUP" } else { "COLLECTION" }
+    }
+
+    /// The command that makes it.
+    pub fn command(&self, database: &str) -> String {
+        let of = format!("--database='{database}' --collection-group='{}'", self.collection);
+        match (self.fields.as_slice(), self.is_wanted) {
+            ([field], true) => format!(
+                "gcloud firestore indexes fields update '{field}' {of} --index=order=ascending --index=order=descending \
+                 --index=array-config=contains --index=order=ascending,query-scope=collection-group"
+            ),
+            ([field], false) => format!("gcloud firestore indexes fields update '{field}' {of} --disable-indexes"),
+            (fields, _) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|field| format!("--field-config=field-path='{field}',order=ascending")).collect();
+                let scope = if self.is_group { " --query-scope=collection-group" } else { "" };
+                format!("gcloud firestore indexes composite create {of}{scope} {}", fields.join(" "))
+            }
+        }
+    }
+}
+
+/// The same as a `firestore.indexes.json`.
+pub fn as_json(indexes: &[Index]) -> Value {
+    let ascending = |scope: &str| json!({ "order": "ASCENDING", "queryScope": scope });
+    let composite = indexes.iter().filter(|index| index.fields.len() > 1).map(|index| {
+        let fields: Vec<Value> = index.fields.iter().map(|field| json!({ "fieldPath": field, "order": "ASCENDING" })).collect();
+        json!({ "collectionGroup": index.collection, "queryScope": index.scope(), "fields": fields })
+    });
+    let overrides = indexes.iter().filter(|index| index.fields.len() == 1).map(|index| {
+        let automatic = json!({ "order": "DESCENDING", "queryScope": "COLLECTION" });
+        let own = if index.is_wanted { vec![ascending("COLLECTION"), automatic, ascending("COLLECTION_GROUP")] } else { vec![] };
+        json!({ "collectionGroup": index.collection, "fieldPath": index.fields[0], "indexes": own })
+    });
+    json!({ "indexes": composite.collect::<Vec<_>>(), "fieldOverrides": overrides.collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use firestore::gcloud_sdk::google::firestore::v1::structured_query::filter::FilterType;
+
+    use super::super::query::{self, Question};
+    use super::*;
+    use crate::port::MeetingQuery;
+
+    /// The fields of a query in the order of an index for it, without the document's name.
+    fn fields(question: &Question) -> Vec<String> {
+        let mut fields = Vec::new();
+        let mut add = |path: &str| {
+            if path != "__name__" && !fields.iter().any(|known| known == path) {
+                fields.push(path.to_owned());
+            }
+        };
+        let mut open: Vec<_> = question.query.r#where.iter().cloned().collect();
+        while let Some(filter) = open.pop() {
+            match filter.filter_type.unwrap() {
+                FilterType::FieldFilter(filter) => add(&filter.field.unwrap().field_path),
+                FilterType::CompositeFilter(both) => open.extend(both.filters.into_iter().rev()),
+                FilterType::UnaryFilter(_) => panic!("an unary filter is new here"),
+            }
+        }
+        question.query.order_by.iter().for_each(|order| add(&order.field.as_ref().unwrap().field_path));
+        fields
+    }
+
+    #[test]
+    fn every_query_has_an_automatic_index_or_one_of_these() {
+        let group = Naming {
+            meetings_collection: "calls".into(),
+            query_mode: QueryMode::CollectionGroup,
+            meeting_status_field: "state".into(),
+            ..Naming::default()
+        };
+        let nested = Naming { meetings_collection: "organizations/a/meetings".into(), ..Naming::default() };
+        for naming in [Naming::default(), group, nested] {
+            let (statuses, at) = (vec!["scheduled".to_owned()], DateTime::UNIX_EPOCH);
+            let questions = [
+                query::meetings(&naming, &MeetingQuery::WithStatus(statuses.clone())),
+                query::meetings(&naming, &MeetingQuery::StartingWithin { statuses: statuses.clone(), from: at, to: at }),
+                query::instances(&naming, &statuses),
+                query::whole_collection(String::new(), "events"),
+            ];
+            for question in questions {
+                let (fields, from) = (fields(&question), &question.query.from[0]);
+                let is_automatic = fields.len() < 2 && !from.all_descendants;
+                let is_listed = indexes(&naming).iter().any(|index| {
+                    index.is_wanted
+                        && (&index.collection, index.is_group, &index.fields)
+                            == (&from.collection_id, from.all_descendants, &fields)
+                });
+                assert!(is_automatic || is_listed, "{naming:?}: {from:?} {fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_says_the_same_as_the_commands() {
+        let all = indexes(&Naming { query_mode: QueryMode::CollectionGroup, ..Naming::default() });
+        let json = as_json(&all);
+        assert_eq!(json["indexes"][0]["queryScope"], "COLLECTION_GROUP");
+        assert_eq!(json["fieldOverrides"].as_array().unwrap().len(), all.len() - 1);
+        assert!(all[0].command("(default)").contains("--query-scope=collection-group"));
+    }
+}
