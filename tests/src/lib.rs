@@ -5,6 +5,7 @@
 pub mod contact_sheet;
 pub mod gcs;
 pub mod kubernetes;
+pub mod local_kubelet;
 pub mod process;
 pub mod room;
 pub mod run;

@@ -7,6 +7,8 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod connect;
+#[cfg(feature = "conformance")]
+pub mod emulator;
 pub mod firestore;
 mod key_path;
 mod port;

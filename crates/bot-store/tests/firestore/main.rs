@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a test")]
 
-mod emulator;
 mod wire;
 
 use std::future::Future;
@@ -54,7 +53,7 @@ async fn the_firestore_adapter_conforms_on_the_emulator() {
     if std::env::var_os(EMULATOR_HOST).is_some() {
         return run_all().await;
     }
-    let Some(emulator) = emulator::start().await else { return };
+    let Some(emulator) = bot_store::emulator::start().await else { return };
     let again = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", THIS_TEST, "--nocapture"])
         .env(EMULATOR_HOST, emulator.host())

@@ -1,4 +1,6 @@
-//! The real Firestore emulator as a child process in a group of its own.
+//! The real Firestore emulator as a child process in a group of its own, for suites.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "it serves suites, which fail by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,13 +13,15 @@ const JAR: &str = "cloud-firestore-emulator.jar";
 /// Measured: 1.2 s on an idle machine, up to 20 s on a busy one.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Emulator {
+/// A running emulator; dropped, it ends.
+pub struct Emulator {
     child: Child,
     host: String,
 }
 
 impl Emulator {
-    pub(crate) fn host(&self) -> &str {
+    /// For `FIRESTORE_EMULATOR_HOST`.
+    pub fn host(&self) -> &str {
         &self.host
     }
 
@@ -41,7 +45,7 @@ impl Drop for Emulator {
 }
 
 /// Starts it; `None`, said loudly, where it is not installed (with `CI=true` that is a failure).
-pub(crate) async fn start() -> Option<Emulator> {
+pub async fn start() -> Option<Emulator> {
     let (Some(jar), true) = (find_jar(), has_java()) else {
         skipped();
         return None;

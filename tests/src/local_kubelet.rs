@@ -1,0 +1,153 @@
+//! Runs the containers of the stub cluster's pods as processes on this machine: our own binaries, with the environment that the
+//! pod's manifest gives them and nothing else but what their image would hold.
+//!
+//! A pod's network is stood in for by a free port for its meeting-bot, its volumes by a folder. Limits, users and the read-only
+//! root file system are not: those are held by golden files, and by the suite for a real cluster.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::kubernetes::{Cluster, Exit, PodEvent};
+use crate::process::{Process, binary};
+
+/// Between looks at a process.
+const LOOK: Duration = Duration::from_millis(50);
+/// What an image would hold, taken from this machine's environment.
+const OF_THE_IMAGE: [&str; 6] = ["PATH", "CHROME_PATH", "LD_LIBRARY_PATH", "FONTCONFIG_FILE", "LANG", "HOME"];
+
+type Containers = Arc<Mutex<HashMap<(String, String), Process>>>;
+
+/// The kubelet; it ends with the cluster's event stream.
+#[derive(Clone)]
+pub struct LocalKubelet {
+    cluster: Cluster,
+    folder: PathBuf,
+    running: Containers,
+}
+
+impl LocalKubelet {
+    /// Follows a cluster whose pods are [`crate::kubernetes::PodScript::External`]. Each pod gets a folder below `folder`.
+    pub fn start(cluster: &Cluster, folder: &Path) -> Self {
+        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default() };
+        let mut events = cluster.pod_events();
+        let own = kubelet.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                own.heed(event);
+            }
+        });
+        kubelet
+    }
+
+    /// Kills a container's process, as a crash would.
+    pub fn kill(&self, pod: &str, container: &str) -> Result<()> {
+        let running = self.lock();
+        let process = running.get(&(pod.to_owned(), container.to_owned())).context("no such container")?;
+        process.signal(Signal::KILL)
+    }
+
+    /// The end of a container's log.
+    pub fn log(&self, pod: &str, container: &str) -> String {
+        std::fs::read_to_string(self.folder.join(pod).join(format!("{container}.log"))).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Process>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heed(&self, event: PodEvent) {
+        match event {
+            PodEvent::ContainerStarted { pod, container } => {
+                if let Err(error) = self.run(&pod, &container) {
+                    eprintln!("local kubelet: {container}: {error:#}");
+                    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                    self.cluster.exit(name, &container, Exit::code(128));
+                }
+            }
+            PodEvent::ContainerTerminating { name, container, .. } => {
+                if let Some(process) = self.lock().get(&(name, container)) {
+                    let _ = process.signal(Signal::TERM);
+                }
+            }
+            PodEvent::PodGone { name, .. } => self.lock().retain(|(pod, _), _| *pod != name),
+            PodEvent::PodStarted { .. } | PodEvent::PodTerminating { .. } => {}
+        }
+    }
+
+    fn run(&self, pod: &Value, container: &str) -> Result<()> {
+        let name = pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned();
+        let folder = self.folder.join(&name);
+        for volume in ["scratch", "tmp"] {
+            std::fs::create_dir_all(folder.join(volume))?;
+        }
+        let port_file = folder.join("bot.port");
+        let mut command = self.command(pod, container, &folder)?;
+        let is_bot = container == "meeting-bot";
+        if is_bot {
+            let _ = std::fs::remove_file(&port_file);
+            command.env("MEETING_BOT_LISTEN", "127.0.0.1:0").env("MEETING_BOT_PORT_FILE", &port_file);
+        } else if let Ok(address) = std::fs::read_to_string(&port_file) {
+            command.env("MEETING_BOT_API_URL", format!("http://{}", address.trim()));
+        }
+        let process = Process::start(command, &folder.join(format!("{container}.log")))?;
+        self.lock().insert((name.clone(), container.to_owned()), process);
+        tokio::spawn(self.clone().follow(name, container.to_owned(), is_bot.then_some(port_file)));
+        Ok(())
+    }
+
+    /// The container's command with its environment, `/scratch` and `/tmp` being folders of the pod's own.
+    fn command(&self, pod: &Value, container: &str, folder: &Path) -> Result<Command> {
+        let all = ["initContainers", "containers"].into_iter().filter_map(|kind| pod["spec"][kind].as_array()).flatten();
+        let spec = all.into_iter().find(|one| one["name"] == container).context("no such container in the pod")?;
+        let image = spec["image"].as_str().unwrap_or_default();
+        let program = image.rsplit('/').next().and_then(|last| last.split(':').next()).unwrap_or_default();
+        let mut command = Command::new(binary(program)?);
+        command.env_clear().current_dir(folder);
+        command.envs(OF_THE_IMAGE.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        for variable in spec["env"].as_array().into_iter().flatten() {
+            let name = variable["name"].as_str().unwrap_or_default();
+            let value = match variable["value"].as_str() {
+                Some(value) => in_folder(&value.replace("$$", "$"), folder),
+                None => pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+            };
+            command.env(name, value);
+        }
+        command.args(spec["args"].as_array().into_iter().flatten().filter_map(Value::as_str));
+        Ok(command)
+    }
+
+    /// Reports readiness and the end.
+    async fn follow(self, pod: String, container: String, mut port_file: Option<PathBuf>) {
+        let key = (pod.clone(), container.clone());
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if port_file.as_ref().is_some_and(|file| file.exists()) {
+                port_file = None;
+                self.cluster.ready(&pod, &container);
+            }
+            let ended = match self.lock().get_mut(&key) {
+                Some(process) => process.try_wait().ok().flatten(),
+                // The pod is gone, and its processes with it.
+                None => return,
+            };
+            if let Some(status) = ended {
+                use std::os::unix::process::ExitStatusExt as _;
+                let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255);
+                self.cluster.exit(&pod, &container, Exit::code(code));
+                return;
+            }
+        }
+    }
+}
+
+fn in_folder(value: &str, folder: &Path) -> String {
+    let volume = ["/scratch", "/tmp"].into_iter().find(|root| value == *root || value.starts_with(&format!("{root}/")));
+    volume.map_or_else(|| value.to_owned(), |_| format!("{}{value}", folder.display()))
+}
