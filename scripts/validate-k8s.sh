@@ -26,6 +26,16 @@ for overlay in k8s/overlays/gke k8s/overlays/local "$work/with-operator"; do
   echo "$(basename "$overlay"): $(grep -c '^kind:' "$rendered") resources agree with Kubernetes ${VERSIONS// / and }"
 done
 
+# The Jobs that the launcher makes, as its golden tests have them.
+for golden in tests/tests/kubernetes/snapshots/*manifest__*job*.snap; do
+  name=$(basename "$golden" .snap)
+  awk 'begun { print } /^---$/ && ++marks == 2 { begun = 1 }' "$golden" >"$work/job-${name##*__}.yaml"
+  for version in $VERSIONS; do
+    "$tools/bin/kubernetes-validate" --strict --quiet --no-warn --kubernetes-version "$version" "$work/job-${name##*__}.yaml"
+  done
+  echo "${name##*__}: agrees with Kubernetes ${VERSIONS// / and }"
+done
+
 # The alerts, once as they are, and once without their annotations: the tests compare names and labels only.
 "$tools/bin/python" - "$work" <<'PYTHON'
 import pathlib, sys, yaml
@@ -39,4 +49,4 @@ PYTHON
 "$tools/bin/promtool" check rules "$work/as-they-are.yml"
 cp k8s/components/monitoring-rules/rules.test.yaml "$work/"
 "$tools/bin/promtool" test rules "$work/rules.test.yaml"
-"$tools/bin/python" scripts/check_k8s.py "$work"/gke.yaml "$work"/local.yaml "$work"/with-operator.yaml
+"$tools/bin/python" scripts/check_k8s.py "$work"/gke.yaml "$work"/local.yaml "$work"/with-operator.yaml "$work"/job-*.yaml

@@ -59,6 +59,7 @@ struct Session {
 pub struct GcsServer {
     /// Where it listens.
     pub address: SocketAddr,
+    origin: String,
     bucket: Arc<Mutex<Bucket>>,
 }
 
@@ -70,16 +71,18 @@ impl GcsServer {
     /// # Errors
     /// When no port is to be had.
     pub async fn start() -> std::io::Result<Self> {
-        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0))).await
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), None).await
     }
 
-    /// Starts it on an address.
+    /// Starts it on an address. `origin` is how clients reach it, where that is not the address listened on: an upload goes on there.
+    /// (The request does not tell: Google's crate sends the public service's name as its host.)
     ///
     /// # Errors
     /// When the address is not to be had.
-    pub async fn start_on(listen: SocketAddr) -> std::io::Result<Self> {
+    pub async fn start_on(listen: SocketAddr, origin: Option<String>) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(listen).await?;
-        let server = Self { address: listener.local_addr()?, bucket: Arc::default() };
+        let address = listener.local_addr()?;
+        let server = Self { address, origin: origin.unwrap_or_else(|| format!("http://{address}")), bucket: Arc::default() };
         let app = Router::new()
             .route("/upload/storage/v1/b/{bucket}/o", post(begin_upload))
             .route("/resumable/{session}", put(continue_upload))
@@ -93,7 +96,7 @@ impl GcsServer {
 
     /// For `STORAGE_EMULATOR_HOST`.
     pub fn host(&self) -> String {
-        format!("http://{}", self.address)
+        self.origin.clone()
     }
 
     /// Makes the next uploads fail, one fault each.
@@ -166,27 +169,18 @@ async fn begin_upload(
                 None => problem(StatusCode::BAD_REQUEST, "Required: name"),
             }
         }
-        Some("resumable") => begin_session(&server, &headers, name, precondition, &body),
+        Some("resumable") => begin_session(&server, name, precondition, &body),
         _ => problem(StatusCode::BAD_REQUEST, "uploadType must be multipart or resumable"),
     }
 }
 
-fn begin_session(
-    server: &GcsServer,
-    headers: &HeaderMap,
-    name: Option<String>,
-    precondition: Option<i64>,
-    body: &[u8],
-) -> Response {
+fn begin_session(server: &GcsServer, name: Option<String>, precondition: Option<i64>, body: &[u8]) -> Response {
     let Some(name) = name else { return problem(StatusCode::BAD_REQUEST, "Required: name") };
     let metadata = serde_json::from_slice(body).unwrap_or_default();
     let mut bucket = server.lock();
     let id = bucket.sessions.len() as u64 + 1;
     bucket.sessions.insert(id, Session { name, precondition, metadata, received: Vec::new() });
-    // As the caller reached it: the address listened on may be every address of a container.
-    let host =
-        headers.get(header::HOST).and_then(|host| host.to_str().ok()).map_or_else(|| server.address.to_string(), str::to_owned);
-    ([(header::LOCATION, format!("http://{host}/resumable/{id}"))], "").into_response()
+    ([(header::LOCATION, format!("{}/resumable/{id}", server.origin))], "").into_response()
 }
 
 async fn continue_upload(State(server): State<GcsServer>, Path(id): Path<u64>, headers: HeaderMap, body: Bytes) -> Response {

@@ -13,12 +13,15 @@ struct Args {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
+    /// How clients reach it, such as http://bucket:9000, where that is not the address listened on.
+    #[arg(long)]
+    origin: Option<String>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let server = GcsServer::start_on(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let server = GcsServer::start_on(args.listen, args.origin).await.with_context(|| format!("listen on {}", args.listen))?;
     eprintln!("set STORAGE_EMULATOR_HOST={}", server.host());
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
