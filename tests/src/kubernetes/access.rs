@@ -100,10 +100,8 @@ impl Access {
             && allowed
         {
             let account = format!("{name}/{namespace}");
-            answer["status"]["reason"] = format!(
-                "RBAC: allowed by RoleBinding \"{account}\" of Role \"{name}\" to ServiceAccount \"{account}\""
-            )
-            .into();
+            answer["status"]["reason"] =
+                format!("RBAC: allowed by RoleBinding \"{account}\" of Role \"{name}\" to ServiceAccount \"{account}\"").into();
         }
         answer
     }

@@ -102,8 +102,7 @@ fn default_probe(probe: &mut Value) {
         default(probe, &["httpGet", "path"], json!("/"));
         default(probe, &["httpGet", "scheme"], json!("HTTP"));
     }
-    for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
-    {
+    for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
         default(probe, &[field], json!(value));
     }
 }

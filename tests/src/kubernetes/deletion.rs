@@ -80,12 +80,7 @@ impl Options {
 
 impl World {
     /// DELETE of one object.
-    pub(crate) fn api_delete(
-        &mut self,
-        request: &RequestInfo,
-        resource: Resource,
-        body: &Body<'_>,
-    ) -> Result<Answer, Failure> {
+    pub(crate) fn api_delete(&mut self, request: &RequestInfo, resource: Resource, body: &Body<'_>) -> Result<Answer, Failure> {
         let options = Options::read(request, body)?;
         let key = request.key(resource);
         let object = self.get(&key).ok_or_else(|| Failure::not_found(&key))?;
@@ -139,8 +134,7 @@ impl World {
         body: &Body<'_>,
     ) -> Result<Answer, Failure> {
         let options = Options::read(request, body)?;
-        let selector =
-            Selector::parse(resource, request.parameter("labelSelector"), request.parameter("fieldSelector"))?;
+        let selector = Selector::parse(resource, request.parameter("labelSelector"), request.parameter("fieldSelector"))?;
         let chosen: Vec<_> = self
             .store
             .list(resource, request.namespace.as_deref())
@@ -177,10 +171,7 @@ impl World {
         }
         let uid = text(&pod, "/metadata/uid").to_owned();
         self.disrupt(&uid, super::script::Disruption::Evicted);
-        Ok(Answer::new(
-            201,
-            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-        ))
+        Ok(Answer::new(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
     }
 
     /// The budget that forbids an eviction: any over a Job's pods does (recorded: it never syncs, yet blocks).

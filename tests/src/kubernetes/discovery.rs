@@ -12,31 +12,27 @@ pub(crate) fn discover(path: &str) -> Option<Value> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1"}],
         })),
         "/apis" => Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups()})),
-        "/api/v1" => Some(resources("v1", &[
-            ("events", "event", "Event", true, READ_WRITE),
-            ("nodes", "node", "Node", false, READ_ONLY),
-            ("pods", "pod", "Pod", true, ALL),
-            ("pods/eviction", "", "Eviction", true, &["create"]),
-            ("pods/status", "", "Pod", true, STATUS),
-        ])),
-        "/apis/batch/v1" => Some(resources("batch/v1", &[
-            ("jobs", "job", "Job", true, ALL),
-            ("jobs/status", "", "Job", true, STATUS),
-        ])),
-        "/apis/policy/v1" => Some(resources("policy/v1", &[(
-            "poddisruptionbudgets",
-            "poddisruptionbudget",
-            "PodDisruptionBudget",
-            true,
-            READ_WRITE,
-        )])),
-        "/apis/authorization.k8s.io/v1" => Some(resources("authorization.k8s.io/v1", &[(
-            "selfsubjectaccessreviews",
-            "selfsubjectaccessreview",
-            "SelfSubjectAccessReview",
-            false,
-            &["create"],
-        )])),
+        "/api/v1" => Some(resources(
+            "v1",
+            &[
+                ("events", "event", "Event", true, READ_WRITE),
+                ("nodes", "node", "Node", false, READ_ONLY),
+                ("pods", "pod", "Pod", true, ALL),
+                ("pods/eviction", "", "Eviction", true, &["create"]),
+                ("pods/status", "", "Pod", true, STATUS),
+            ],
+        )),
+        "/apis/batch/v1" => {
+            Some(resources("batch/v1", &[("jobs", "job", "Job", true, ALL), ("jobs/status", "", "Job", true, STATUS)]))
+        }
+        "/apis/policy/v1" => Some(resources(
+            "policy/v1",
+            &[("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget", true, READ_WRITE)],
+        )),
+        "/apis/authorization.k8s.io/v1" => Some(resources(
+            "authorization.k8s.io/v1",
+            &[("selfsubjectaccessreviews", "selfsubjectaccessreview", "SelfSubjectAccessReview", false, &["create"])],
+        )),
         _ => None,
     }
 }

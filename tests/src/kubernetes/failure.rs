@@ -69,8 +69,11 @@ impl Failure {
     }
 
     pub(crate) fn no_namespace(name: &str) -> Self {
-        Self::new(404, "NotFound", format!("namespaces \"{name}\" not found"))
-            .with_details(object_details(name, "", "namespaces"))
+        Self::new(404, "NotFound", format!("namespaces \"{name}\" not found")).with_details(object_details(
+            name,
+            "",
+            "namespaces",
+        ))
     }
 
     /// No such group, version or resource.
@@ -104,13 +107,8 @@ impl Failure {
 
     /// A precondition of a delete does not hold. The details name the kind, not the resource.
     pub(crate) fn precondition(key: &Key, what: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} \"{}\": {what}", key.resource.qualified_kind(), key.name);
-        Self::new(409, "Conflict", message).with_details(object_details(
-            &key.name,
-            key.resource.group(),
-            key.resource.kind(),
-        ))
+        let message = format!("Operation cannot be fulfilled on {} \"{}\": {what}", key.resource.qualified_kind(), key.name);
+        Self::new(409, "Conflict", message).with_details(object_details(&key.name, key.resource.group(), key.resource.kind()))
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -135,10 +133,8 @@ impl Failure {
             }
         }
         let what = if let [one] = lines.as_slice() { one.clone() } else { format!("[{}]", lines.join(", ")) };
-        let causes: Vec<_> = causes
-            .iter()
-            .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
-            .collect();
+        let causes: Vec<_> =
+            causes.iter().map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field})).collect();
         let mut details = object_details(name, group, kind);
         details["causes"] = json!(causes);
         Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {what}")).with_details(details)

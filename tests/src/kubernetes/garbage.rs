@@ -70,11 +70,8 @@ impl World {
     fn disown(&mut self, key: &Key, uid: &str) {
         let Some(pod) = self.get(key) else { return };
         let mut pod = (*pod).clone();
-        let left: Vec<Value> = list(&pod, "/metadata/ownerReferences")
-            .iter()
-            .filter(|owner| text(owner, "/uid") != uid)
-            .cloned()
-            .collect();
+        let left: Vec<Value> =
+            list(&pod, "/metadata/ownerReferences").iter().filter(|owner| text(owner, "/uid") != uid).cloned().collect();
         if left.is_empty() {
             json_path::remove(&mut pod, &["metadata", "ownerReferences"]);
         } else {

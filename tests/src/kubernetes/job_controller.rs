@@ -186,8 +186,8 @@ impl World {
         let wanted = int(job, "/spec/parallelism").unwrap_or(1);
         let left = int(job, "/spec/completions").map_or(wanted, |all| all - census.succeeded_in_all());
         let waits_for_terminating = text(job, "/spec/podReplacementPolicy") == "Failed";
-        let present = i64::try_from(census.active.len()).unwrap_or(0)
-            + if waits_for_terminating { census.terminating } else { 0 };
+        let present =
+            i64::try_from(census.active.len()).unwrap_or(0) + if waits_for_terminating { census.terminating } else { 0 };
         let missing = wanted.min(left) - present;
         if missing <= 0 || self.waits_out_back_off(key, job) {
             return;

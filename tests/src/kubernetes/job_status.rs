@@ -30,12 +30,9 @@ impl Verdict {
     /// The condition that announces the end, and the one that ends it.
     fn conditions(&self) -> (&'static str, &'static str, &str, &str) {
         match self {
-            Self::Complete => (
-                "SuccessCriteriaMet",
-                "Complete",
-                "CompletionsReached",
-                "Reached expected number of succeeded pods",
-            ),
+            Self::Complete => {
+                ("SuccessCriteriaMet", "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+            }
             Self::Failed { reason, message } => ("FailureTarget", "Failed", reason, message),
         }
     }

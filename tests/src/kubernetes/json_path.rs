@@ -45,7 +45,6 @@ pub(crate) fn fields(value: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
-
 /// Sets `path` (keys, outermost first), making parents.
 pub(crate) fn set(value: &mut Value, path: &[&str], new: Value) {
     let Some((last, parents)) = path.split_last() else { return };

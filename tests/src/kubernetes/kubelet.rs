@@ -11,7 +11,7 @@ use super::pod_event::PodEvent;
 use super::pod_run::{PodRun, Role, StartStep};
 use super::pod_status::{condition, put_condition};
 use super::resource::{Key, Resource};
-use super::script::{Disruption, Start};
+use super::script::Start;
 use super::world::World;
 
 /// The node every simulated pod is bound to.
@@ -106,8 +106,8 @@ impl World {
         let Some(step) = steps.get(index).copied() else { return };
         let goes_on = self.take_start_step(uid, step);
         self.report(uid);
-        let is_reported_from_outside = self.runs.get(uid).is_some_and(|run| run.plan.start == Start::External)
-            && matches!(step, StartStep::Runs(_));
+        let is_reported_from_outside =
+            self.runs.get(uid).is_some_and(|run| run.plan.start == Start::External) && matches!(step, StartStep::Runs(_));
         if goes_on && index + 1 < steps.len() && !is_reported_from_outside {
             self.pod_soon(uid, self.timing.kubelet_step, PodTask::Start(index + 1));
         }
@@ -193,9 +193,8 @@ impl World {
     pub(crate) fn container_ready(&mut self, uid: &str, name: &str) {
         let Some(run) = self.runs.get(uid) else { return };
         let steps = run.start_steps();
-        let started = steps.iter().position(|step| {
-            matches!(step, StartStep::Started(index) if run.containers[*index].name == name)
-        });
+        let started =
+            steps.iter().position(|step| matches!(step, StartStep::Started(index) if run.containers[*index].name == name));
         if let Some(index) = started {
             self.pod_soon(uid, Duration::ZERO, PodTask::Start(index));
         }
@@ -216,25 +215,5 @@ impl World {
         let key = self.runs.get(uid)?.key.clone();
         let pod = self.get(&key)?;
         (text(&pod, "/metadata/uid") == uid && has(&pod, "/spec")).then(|| (key, (*pod).clone()))
-    }
-
-    /// Strikes a running pod.
-    pub(crate) fn disrupt(&mut self, uid: &str, disruption: Disruption) {
-        match disruption {
-            Disruption::Evicted => {
-                self.mark_and_delete(uid, "EvictionByEvictionAPI", "Eviction API: evicting");
-            }
-            Disruption::Preempted => self.mark_and_delete(
-                uid,
-                "PreemptionByScheduler",
-                "default-scheduler: preempting to accommodate a higher priority pod",
-            ),
-            Disruption::NodeLost(back) => {
-                self.node_lost(uid);
-                if let Some(after) = back {
-                    self.pod_soon(uid, after, PodTask::Return);
-                }
-            }
-        }
     }
 }

@@ -60,27 +60,25 @@ pub(crate) fn parse_version(text: &str) -> Result<u64, Failure> {
         Failure::new(
             500,
             "",
-            format!(
-                "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
-            ),
+            format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"),
         )
     })
 }
 
+/// What to list: the version, its objects, and the place to start behind.
+type Source = (u64, BTreeMap<Key, Arc<Value>>, String);
+
 impl World {
     /// GET of a collection.
     pub(crate) fn api_list(&self, request: &RequestInfo, resource: Resource) -> Result<Answer, Failure> {
-        let selector =
-            Selector::parse(resource, request.parameter("labelSelector"), request.parameter("fieldSelector"))?;
+        let selector = Selector::parse(resource, request.parameter("labelSelector"), request.parameter("fieldSelector"))?;
         let namespace = request.namespace.as_deref();
         let (version, objects, start) = self.list_source(request, resource, namespace)?;
         let limit = request.parameter("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let place = |key: &Key| {
             if namespace.is_some() { key.name.clone() } else { format!("{}/{}", key.namespace, key.name) }
         };
-        let mut left = objects
-            .iter()
-            .filter(|(key, object)| place(key).as_str() > start.as_str() && selector.matches(object));
+        let mut left = objects.iter().filter(|(key, object)| place(key).as_str() > start.as_str() && selector.matches(object));
         let mut items = Vec::new();
         let mut last = String::new();
         for (key, object) in left.by_ref().take(limit) {
@@ -101,13 +99,7 @@ impl World {
         Ok(Answer::new(200, body))
     }
 
-    /// The objects to list, the version they are of, and the place to start behind.
-    fn list_source(
-        &self,
-        request: &RequestInfo,
-        resource: Resource,
-        namespace: Option<&str>,
-    ) -> Result<(u64, BTreeMap<Key, Arc<Value>>, String), Failure> {
+    fn list_source(&self, request: &RequestInfo, resource: Resource, namespace: Option<&str>) -> Result<Source, Failure> {
         let current = self.store.version();
         let token = request.parameter("continue");
         if !token.is_empty() {

@@ -15,21 +15,14 @@ use super::world::World;
 
 impl World {
     /// PATCH.
-    pub(crate) fn api_patch(
-        &mut self,
-        request: &RequestInfo,
-        resource: Resource,
-        body: &Body<'_>,
-    ) -> Result<Answer, Failure> {
+    pub(crate) fn api_patch(&mut self, request: &RequestInfo, resource: Resource, body: &Body<'_>) -> Result<Answer, Failure> {
         let key = request.key(resource);
         let media = body.content_type.split(';').next().unwrap_or_default().trim();
         if media == "application/apply-patch+yaml" {
             return self.apply(request, &key, body);
         }
         let is_json_patch = media == "application/json-patch+json";
-        if !is_json_patch
-            && !matches!(media, "application/merge-patch+json" | "application/strategic-merge-patch+json")
-        {
+        if !is_json_patch && !matches!(media, "application/merge-patch+json" | "application/strategic-merge-patch+json") {
             return Err(Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(json!({})));
         }
         let patch = parse(resource.kind(), body.bytes)?;
@@ -162,4 +155,3 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
         }
     }
 }
-

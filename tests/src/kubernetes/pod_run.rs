@@ -47,11 +47,7 @@ impl ContainerRun {
 
     pub(crate) fn run(&mut self) {
         self.state = ContainerState::Running { since: timestamp() };
-        self.id = format!(
-            "containerd://{}{}",
-            uuid::Uuid::new_v4().simple(),
-            uuid::Uuid::new_v4().simple()
-        );
+        self.id = format!("containerd://{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     }
 
     pub(crate) fn end(&mut self, exit: Exit) {
@@ -181,8 +177,6 @@ impl PodRun {
 
     /// Whether every main container ended with 0. A sidecar's code does not count (recorded).
     pub(crate) fn has_succeeded(&self) -> bool {
-        self.mains().all(|container| {
-            matches!(&container.state, ContainerState::Terminated { exit, .. } if exit.code == 0)
-        })
+        self.mains().all(|container| matches!(&container.state, ContainerState::Terminated { exit, .. } if exit.code == 0))
     }
 }

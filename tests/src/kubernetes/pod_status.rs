@@ -81,11 +81,7 @@ impl PodRun {
         } else if unready.is_empty() {
             verdict("True", "", String::new())
         } else {
-            verdict(
-                "False",
-                "ContainersNotReady",
-                format!("containers with unready status: [{}]", unready.join(" ")),
-            )
+            verdict("False", "ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" ")))
         };
         let sandbox = if self.has_sandbox && !are_over { "True" } else { "False" };
         let disruption = list(before, "/conditions").iter().find(|condition| text(condition, "/type") == "DisruptionTarget");

@@ -75,8 +75,7 @@ pub(crate) fn admit_pod(pod: &mut Value) {
 
 fn quality_class(pod: &Value) -> &'static str {
     let containers: Vec<_> = list(pod, "/spec/initContainers").iter().chain(list(pod, "/spec/containers")).collect();
-    let has_resources =
-        |container: &&Value| has(container, "/resources/requests") || has(container, "/resources/limits");
+    let has_resources = |container: &&Value| has(container, "/resources/requests") || has(container, "/resources/limits");
     let is_guaranteed = |container: &&Value| {
         let resources = &container["resources"];
         has(resources, "/limits/cpu") && has(resources, "/limits/memory") && resources["requests"] == resources["limits"]

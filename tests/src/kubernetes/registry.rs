@@ -42,12 +42,7 @@ impl World {
     }
 
     /// POST.
-    pub(crate) fn api_create(
-        &mut self,
-        request: &RequestInfo,
-        resource: Resource,
-        body: &Body<'_>,
-    ) -> Result<Answer, Failure> {
+    pub(crate) fn api_create(&mut self, request: &RequestInfo, resource: Resource, body: &Body<'_>) -> Result<Answer, Failure> {
         let decoded = decode(resource, body.content_type, body.bytes, request.parameter("fieldValidation"))?;
         self.create_object(request, resource, decoded)
     }
@@ -106,24 +101,14 @@ impl World {
     }
 
     /// PUT.
-    pub(crate) fn api_update(
-        &mut self,
-        request: &RequestInfo,
-        resource: Resource,
-        body: &Body<'_>,
-    ) -> Result<Answer, Failure> {
+    pub(crate) fn api_update(&mut self, request: &RequestInfo, resource: Resource, body: &Body<'_>) -> Result<Answer, Failure> {
         let decoded = decode(resource, body.content_type, body.bytes, request.parameter("fieldValidation"))?;
         let key = request.key(resource);
         self.change_object(request, &key, decoded)
     }
 
     /// Replaces an object by a decoded one, as PUT and every patch do.
-    pub(crate) fn change_object(
-        &mut self,
-        request: &RequestInfo,
-        key: &Key,
-        decoded: Decoded,
-    ) -> Result<Answer, Failure> {
+    pub(crate) fn change_object(&mut self, request: &RequestInfo, key: &Key, decoded: Decoded) -> Result<Answer, Failure> {
         let Decoded { object: mut new, warnings } = decoded;
         let old = self.get(key).ok_or_else(|| Failure::not_found(key))?;
         check_identity(key, &old, &new)?;
@@ -164,8 +149,7 @@ fn fresh_metadata(resource: Resource, object: &mut Value) {
         Resource::Jobs => object["status"] = json!({}),
         Resource::Pods => object["status"] = json!({"phase": "Pending"}),
         Resource::PodDisruptionBudgets => {
-            object["status"] =
-                json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
+            object["status"] = json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
         }
         Resource::Events | Resource::Nodes => {}
     }
@@ -199,9 +183,7 @@ fn check_identity(key: &Key, old: &Value, new: &Value) -> Result<(), Failure> {
 
 /// What a client cannot change is taken from the old object.
 fn keep_fixed_fields(old: &Value, new: &mut Value) {
-    for field in
-        ["name", "namespace", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
-    {
+    for field in ["name", "namespace", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
         match old["metadata"].get(field) {
             Some(value) => json_path::set(new, &["metadata", field], value.clone()),
             None => json_path::remove(new, &["metadata", field]),

@@ -64,13 +64,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            start: Start::Runs,
-            main: None,
-            on_term: OnTerm::exit(143),
-            sidecar_on_term: OnTerm::exit(0),
-            disruption: None,
-        }
+        Self { start: Start::Runs, main: None, on_term: OnTerm::exit(143), sidecar_on_term: OnTerm::exit(0), disruption: None }
     }
 }
 
@@ -182,7 +176,8 @@ impl PodScript {
 
     /// Reasons and messages of a main that cannot start, as recorded; `{image}` is main's.
     fn waiting_reasons(&self) -> Vec<(String, String)> {
-        const PULL: &str = "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": connection refused";
+        const PULL: &str =
+            "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": connection refused";
         let reason = |name: &str, message: &str| (name.to_owned(), message.to_owned());
         match self {
             Self::ImagePullBackOff => vec![
@@ -190,10 +185,9 @@ impl PodScript {
                 reason("ImagePullBackOff", &format!("Back-off pulling image \"{{image}}\": ErrImagePull: {PULL}")),
             ],
             Self::ErrImagePull => vec![reason("ErrImagePull", PULL)],
-            Self::ErrImageNeverPull => vec![reason(
-                "ErrImageNeverPull",
-                "Container image \"{image}\" is not present with pull policy of Never",
-            )],
+            Self::ErrImageNeverPull => {
+                vec![reason("ErrImageNeverPull", "Container image \"{image}\" is not present with pull policy of Never")]
+            }
             Self::InvalidImageName => vec![reason(
                 "InvalidImageName",
                 "Failed to apply default image tag \"{image}\": couldn't parse image name \"{image}\": invalid reference format",

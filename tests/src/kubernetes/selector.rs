@@ -23,16 +23,9 @@ enum Requirement {
 
 /// The fields each resource can be picked by.
 const COMMON_FIELDS: [&str; 2] = ["metadata.name", "metadata.namespace"];
-const POD_FIELDS: [&str; 5] =
-    ["spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"];
-const EVENT_FIELDS: [&str; 6] = [
-    "involvedObject.kind",
-    "involvedObject.name",
-    "involvedObject.namespace",
-    "involvedObject.uid",
-    "reason",
-    "type",
-];
+const POD_FIELDS: [&str; 5] = ["spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"];
+const EVENT_FIELDS: [&str; 6] =
+    ["involvedObject.kind", "involvedObject.name", "involvedObject.namespace", "involvedObject.uid", "reason", "type"];
 
 impl Selector {
     /// Parses `labelSelector` and `fieldSelector`.
@@ -55,9 +48,7 @@ impl Selector {
         let label = |key: &str| object["metadata"]["labels"][key].as_str();
         let labels = self.labels.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => label(key).is_some_and(|value| values.iter().any(|wanted| wanted == value)),
-            Requirement::NotIn(key, values) => {
-                label(key).is_none_or(|value| values.iter().all(|unwanted| unwanted != value))
-            }
+            Requirement::NotIn(key, values) => label(key).is_none_or(|value| values.iter().all(|unwanted| unwanted != value)),
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::Absent(key) => label(key).is_none(),
         });
@@ -121,9 +112,7 @@ fn field(resource: Resource, part: &str) -> Result<(String, bool, String), Failu
         None => match part.split_once("==").or_else(|| part.split_once('=')) {
             Some((path, value)) => (path, true, value),
             None => {
-                return Err(Failure::bad_request(format!(
-                    "invalid field selector: \"{part}\"; can't understand '{part}'"
-                )));
+                return Err(Failure::bad_request(format!("invalid field selector: \"{part}\"; can't understand '{part}'")));
             }
         },
     };

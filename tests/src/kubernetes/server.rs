@@ -161,15 +161,11 @@ impl Call<'_> {
             (Verb::Get, "" | "status") => self.shared.read(|world| world.api_get(info, resource)),
             (Verb::List, _) => self.shared.read(|world| world.api_list(info, resource)),
             (Verb::Create, "eviction") if resource == Resource::Pods => self.shared.write(|world| world.api_evict(info)),
-            (Verb::Create, "") if info.name.is_empty() => {
-                self.shared.write(|world| world.api_create(info, resource, body))
-            }
+            (Verb::Create, "") if info.name.is_empty() => self.shared.write(|world| world.api_create(info, resource, body)),
             (Verb::Update, "" | "status") => self.shared.write(|world| world.api_update(info, resource, body)),
             (Verb::Patch, "" | "status") => self.shared.write(|world| world.api_patch(info, resource, body)),
             (Verb::Delete, "") => self.shared.write(|world| world.api_delete(info, resource, body)),
-            (Verb::DeleteCollection, "") => {
-                self.shared.write(|world| world.api_delete_collection(info, resource, body))
-            }
+            (Verb::DeleteCollection, "") => self.shared.write(|world| world.api_delete_collection(info, resource, body)),
             _ => Err(Failure::no_resource()),
         }
     }

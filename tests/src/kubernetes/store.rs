@@ -75,9 +75,9 @@ impl Store {
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + 'a {
         let first = Key::new(resource, namespace.unwrap_or_default(), "");
-        self.objects.range(first..).take_while(move |(key, _)| {
-            key.resource == resource && namespace.is_none_or(|wanted| key.namespace == wanted)
-        })
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| key.resource == resource && namespace.is_none_or(|wanted| key.namespace == wanted))
     }
 
     /// The keys of the objects that name `uid` as an owner.

@@ -89,11 +89,8 @@ fn generated_problems(job: &Value) -> Vec<Cause> {
 fn policy_problems(job: &Value) -> Vec<Cause> {
     let mut problems = Vec::new();
     let spec = &job["spec"]["template"]["spec"];
-    let names: Vec<_> = list(spec, "/initContainers")
-        .iter()
-        .chain(list(spec, "/containers"))
-        .map(|container| text(container, "/name"))
-        .collect();
+    let names: Vec<_> =
+        list(spec, "/initContainers").iter().chain(list(spec, "/containers")).map(|container| text(container, "/name")).collect();
     for (index, rule) in list(job, "/spec/podFailurePolicy/rules").iter().enumerate() {
         let wanted = text(rule, "/onExitCodes/containerName");
         if !wanted.is_empty() && !names.contains(&wanted) {
@@ -103,8 +100,7 @@ fn policy_problems(job: &Value) -> Vec<Cause> {
         }
     }
     let replacement = &job["spec"]["podReplacementPolicy"];
-    let allowed: &[&str] =
-        if has(job, "/spec/podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    let allowed: &[&str] = if has(job, "/spec/podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
     if !allowed.iter().any(|policy| replacement == policy) {
         problems.push(Cause::not_supported("spec.podReplacementPolicy", replacement, allowed));
     }

@@ -40,8 +40,7 @@ pub(crate) struct Watch {
 impl World {
     /// Grants a watch, with the events it starts with.
     pub(crate) fn api_watch(&self, request: &RequestInfo, resource: Resource) -> Result<Watch, Failure> {
-        let selector =
-            Selector::parse(resource, request.parameter("labelSelector"), request.parameter("fieldSelector"))?;
+        let selector = Selector::parse(resource, request.parameter("labelSelector"), request.parameter("fieldSelector"))?;
         let wants_initial = request.parameter("sendInitialEvents") == "true";
         if wants_initial && request.parameter("resourceVersionMatch") != "NotOlderThan" {
             let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";

@@ -143,9 +143,8 @@ impl World {
             self.agenda.after(self.timing.collect, Task::CollectOrphans(uid));
             return;
         }
-        let changed = |pointer: &str| {
-            event.before.as_ref().is_none_or(|before| before.pointer(pointer) != event.after.pointer(pointer))
-        };
+        let changed =
+            |pointer: &str| event.before.as_ref().is_none_or(|before| before.pointer(pointer) != event.after.pointer(pointer));
         if changed("/metadata/deletionTimestamp") || changed("/spec") {
             self.sync_soon(&event.key, self.timing.job_create);
         }

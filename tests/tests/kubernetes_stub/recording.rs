@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::exceptions::POD_STATUS_FIELDS;
+
 /// One recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
@@ -26,8 +28,7 @@ pub(crate) fn json_lines(scenario: &str, file: &str) -> Vec<Value> {
 /// The requests of a scenario in the order they were sent.
 pub(crate) fn requests(scenario: &str) -> Vec<Recorded> {
     let lines = json_lines(scenario, "requests.jsonl");
-    let mut requests: Vec<_> =
-        lines.into_iter().enumerate().map(|(index, line)| Recorded { index, line }).collect();
+    let mut requests: Vec<_> = lines.into_iter().enumerate().map(|(index, line)| Recorded { index, line }).collect();
     requests.sort_by(|a, b| a.text("t").cmp(b.text("t")));
     requests
 }
@@ -120,13 +121,10 @@ pub(crate) struct Names(HashMap<String, String>);
 
 impl Names {
     pub(crate) fn learn(&mut self, recorded: &Value, replayed: &Value) {
-        for pointer in
-            ["/metadata/uid", "/metadata/resourceVersion", "/metadata/continue", "/metadata/name", "/details/uid"]
-        {
-            if let (Some(recorded), Some(replayed)) = (
-                recorded.pointer(pointer).and_then(Value::as_str),
-                replayed.pointer(pointer).and_then(Value::as_str),
-            ) {
+        for pointer in ["/metadata/uid", "/metadata/resourceVersion", "/metadata/continue", "/metadata/name", "/details/uid"] {
+            if let (Some(recorded), Some(replayed)) =
+                (recorded.pointer(pointer).and_then(Value::as_str), replayed.pointer(pointer).and_then(Value::as_str))
+            {
                 self.0.insert(recorded.to_owned(), replayed.to_owned());
             }
         }
@@ -176,25 +174,12 @@ fn strip(value: &mut Value, recorded: &Value) {
             }
         }
     }
-    if let (Some(items), Some(theirs)) = (value.get_mut("items").and_then(Value::as_array_mut), recorded["items"].as_array())
-    {
+    if let (Some(items), Some(theirs)) = (value.get_mut("items").and_then(Value::as_array_mut), recorded["items"].as_array()) {
         for (item, theirs) in items.iter_mut().zip(theirs) {
             strip(item, theirs);
         }
     }
 }
-
-/// Fields of a pod's and a container's status that the stub has no counterpart for, or that are a run's own.
-pub(crate) const POD_STATUS_FIELDS: [&str; 8] = [
-    "allocatedResources",
-    "resources",
-    "volumeMounts",
-    "imageID",
-    "podIP",
-    "podIPs",
-    "hostIP",
-    "hostIPs",
-];
 
 fn blur(value: &mut Value, key: &str) {
     match value {
@@ -309,4 +294,11 @@ pub(crate) fn differences(recorded: &Value, replayed: &Value, path: &str, found:
         (a, b) if a == b => {}
         (a, b) => found.push(format!("{path}: recorded {a}, replayed {b}")),
     }
+}
+
+#[test]
+fn bodies_recorded_as_differences_are_written_out() {
+    let first = json!({"a": {"b": 1, "c": [1, 2]}, "list": [{"x": 1}, {"y": 2}]});
+    let body = json!({"differsFromFirstRequestOfThisFile": {"a": {"b": "(absent)", "c": [3]}, "list": [{"x": 9}, {}]}});
+    assert_eq!(expand(&body, &first), json!({"a": {"c": [3]}, "list": [{"x": 9}, {"y": 2}]}));
 }
