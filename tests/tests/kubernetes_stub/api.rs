@@ -41,7 +41,7 @@ async fn the_api_answers_as_recorded() {
 
 #[tokio::test]
 async fn watches_go_as_recorded() {
-    let cluster = recorded_cluster(request_seconds(Duration::from_millis(300))).await;
+    let cluster = recorded_cluster(request_seconds(Duration::from_millis(100))).await;
     let mut replay = Replay::new("09-watch", cluster.clone());
     let (mut open, mut quiet) = (Vec::new(), Vec::new());
     for recorded in requests("09-watch") {
@@ -54,9 +54,10 @@ async fn watches_go_as_recorded() {
             replay.send(&recorded).await;
             continue;
         }
-        // Long watches in which nothing happens go by faster.
+        // Every watch lasts about as long, the long ones in which nothing happens too.
         let is_quiet = matches!(recorded.index, 30 | 31);
-        cluster.set_timing(request_seconds(Duration::from_millis(if is_quiet { 10 } else { 300 })));
+        let timeout = recorded.line["query"]["timeoutSeconds"].as_str().and_then(|text| text.parse().ok()).unwrap_or(1);
+        cluster.set_timing(request_seconds(Duration::from_millis(1_500) / timeout));
         let response = replay.request(&recorded).send().await.unwrap();
         replay.compare_status(&recorded, response.status().as_u16(), response.headers());
         let body = tokio::spawn(response.text());
@@ -123,7 +124,9 @@ fn waiting_for_a_node(job: &mut Value) {
 async fn patches_suspension_and_apply_go_as_recorded() {
     // Sidecars and main take their time, so that the pod is still leaving when its Job is resumed.
     let slow = |code| PodScript::Custom(Plan { on_term: OnTerm::exit_after(code, Duration::from_millis(60)), ..Plan::default() });
-    let cluster = recorded_cluster(Timing::default()).await;
+    // The second suspension comes before the Job controller has counted the new pod as ready.
+    let timing = Timing { job_sync: Duration::from_millis(400), ..Timing::default() };
+    let cluster = recorded_cluster(timing).await;
     cluster.script("susp-1", slow(143));
     cluster.script("susp-exit0", slow(0));
     let mut replay = Replay::new("10-patch-suspend-apply", cluster.clone());

@@ -122,7 +122,8 @@ async fn a_watch_is_cut_or_ended_and_goes_on_from_where_it_was() {
     for is_abrupt in [true, false] {
         let name = if is_abrupt { "bot-1" } else { "bot-2" };
         let version = jobs.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
-        let mut watch = jobs.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+        let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
+        let mut watch = jobs.watch(&parameters, &version).await.unwrap().boxed();
         jobs.create(&PostParams::default(), &job(name)).await.unwrap();
         let Some(WatchEvent::Added(added)) = watch.try_next().await.unwrap() else { panic!("no ADDED") };
         if is_abrupt {
@@ -133,7 +134,7 @@ async fn a_watch_is_cut_or_ended_and_goes_on_from_where_it_was() {
         while let Ok(Some(_)) = watch.try_next().await {}
         let version = added.metadata.resource_version.unwrap();
         jobs.patch(name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap();
-        let mut watch = jobs.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+        let mut watch = jobs.watch(&parameters, &version).await.unwrap().boxed();
         let Some(WatchEvent::Modified(_)) = watch.try_next().await.unwrap() else { panic!("no MODIFIED") };
     }
 }

@@ -239,7 +239,7 @@ fn may_be_folded(state: &str) -> bool {
         && !state.contains("DELETING")
         && !state.contains("terminated")
         && (state.contains("main:waiting/PodInitializing"));
-    let is_ready_count = state.starts_with("MODIFIED active=1 ready=1");
+    let is_ready_count = ["MODIFIED", "active=1", "ready=1"].iter().all(|part| state.contains(part));
     let is_between_ends = state.contains("Running") && state.contains("main:terminated") && !state.contains("DELETING");
     is_start || is_ready_count || is_between_ends
 }
