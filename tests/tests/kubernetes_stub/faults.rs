@@ -199,6 +199,29 @@ async fn a_harness_runs_the_containers_it_is_told_of() {
 }
 
 #[tokio::test]
+async fn sidecars_are_stopped_after_main_in_reverse_order() {
+    let cluster = Cluster::start().await.unwrap();
+    let mut events = cluster.pod_events();
+    let mut two = job("bot-1");
+    let pod = two.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    let mut second = pod.init_containers.as_ref().unwrap()[0].clone();
+    second.name = "side2".to_owned();
+    pod.init_containers.as_mut().unwrap().push(second);
+    jobs(&cluster).create(&PostParams::default(), &two).await.unwrap();
+    let pod = cluster.wait("Running", |cluster| cluster.pod_in_phase("bot-1", "Running")).await.unwrap();
+    assert!(cluster.delete_pod(&pod, None));
+    let mut stopped = Vec::new();
+    loop {
+        match events.recv().await.unwrap() {
+            PodEvent::ContainerTerminating { container, .. } => stopped.push(container),
+            PodEvent::PodGone { .. } => break,
+            _ => {}
+        }
+    }
+    assert_eq!(stopped, ["main", "side2", "side"]);
+}
+
+#[tokio::test]
 async fn a_pod_is_moved_by_hand() {
     let cluster = Cluster::builder().script(PodScript::Manual).start().await.unwrap();
     let jobs = jobs(&cluster);

@@ -87,6 +87,11 @@ pub(crate) async fn compare_lives(cluster: &Cluster, scenario: &str) {
         let query = format!("watch=1&timeoutSeconds=1&labelSelector=rec%3D{scenario}&resourceVersion={FROM_THE_START}");
         events.push(events_of(&get(cluster, &format!("{path}?{query}")).await));
     }
+    for stream in &events {
+        // A DELETED carries a newer version than the last MODIFIED, too.
+        let version = |event: &Value| event["object"]["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok();
+        assert!(stream.is_sorted_by(|a, b| version(a) < version(b)), "{scenario}: the resourceVersions do not rise");
+    }
     let replayed = transitions::replayed(&events[0], &events[1]);
     let mut problems = problems(scenario, transitions::recorded(scenario), replayed);
     let recorded = transitions::recorded_conditions(scenario);
