@@ -14,3 +14,4 @@ if [ -n "${FIRESTORE_EMULATOR_JAR:-}" ] && [ -z "${FIRESTORE_EMULATOR_HOST:-}" ]
   for _ in $(seq 100); do curl -sf "http://$FIRESTORE_EMULATOR_HOST/" >/dev/null && break; sleep 0.2; done
 fi
 target/release/bench
+target/release/bench-kubernetes

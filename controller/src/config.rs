@@ -43,6 +43,8 @@ pub struct Config {
 pub struct Pace {
     /// Between polls when no hint comes.
     pub poll: Duration,
+    /// The store's hints are listened to.
+    pub is_listening: bool,
     /// Between looks at what runs.
     pub reap: Duration,
     /// Between full sweeps.
@@ -211,6 +213,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         let max_unleased = self.text("MAX_UNLEASED_SECONDS").is_some().then(|| self.seconds("MAX_UNLEASED_SECONDS", 1));
         Pace {
             poll: self.seconds("POLL_INTERVAL", 1),
+            is_listening: self.parsed("LISTEN", "true or false"),
             reap: self.seconds("REAP_INTERVAL_SECONDS", 1),
             sweep: self.seconds("SWEEP_INTERVAL_SECONDS", 1),
             window: StartWindow { lead: self.seconds("JOIN_LEAD_SECONDS", 0), max_late: self.seconds("MAX_LATE_SECONDS", 1) },
@@ -359,6 +362,12 @@ trait Fallback {
 impl Fallback for u64 {
     fn fallback() -> Self {
         1
+    }
+}
+
+impl Fallback for bool {
+    fn fallback() -> Self {
+        true
     }
 }
 

@@ -91,7 +91,9 @@ impl Engine {
     /// Runs every loop until `stop` is cancelled. What is in hand is finished within [`STOP_BUDGET`].
     pub async fn run(self: &Arc<Self>) {
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(Arc::clone(self).hints());
+        if self.pace.is_listening {
+            tasks.spawn(Arc::clone(self).hints());
+        }
         tasks.spawn(Arc::clone(self).beats());
         tasks.spawn(Arc::clone(self).discover_loop());
         tasks.spawn(Arc::clone(self).cancel_loop());

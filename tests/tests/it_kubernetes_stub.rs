@@ -1,59 +1,58 @@
-//! The Kubernetes stub against the real client, and against the recordings of a real server.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+//! The Kubernetes stub against the real client, and against the recordings of a real server (`tests/recordings/kubernetes`).
+//!
+//! `exceptions` is the one table of what is recorded and not reproduced.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "kubernetes_stub/api.rs"]
 mod api;
+#[path = "kubernetes_stub/exceptions.rs"]
+mod exceptions;
+#[path = "kubernetes_stub/faults.rs"]
+mod faults;
 #[path = "kubernetes_stub/recording.rs"]
 mod recording;
 #[path = "kubernetes_stub/replay.rs"]
 mod replay;
-#[path = "kubernetes_stub/stories.rs"]
-mod stories;
+#[path = "kubernetes_stub/stories_of_ends.rs"]
+mod stories_of_ends;
+#[path = "kubernetes_stub/stories_of_recreation.rs"]
+mod stories_of_recreation;
+#[path = "kubernetes_stub/stories_of_the_kubelet.rs"]
+mod stories_of_the_kubelet;
+#[path = "kubernetes_stub/story.rs"]
+mod story;
 #[path = "kubernetes_stub/transitions.rs"]
 mod transitions;
 
 use std::time::Duration;
 
+use faults::job;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, PropagationPolicy};
 use kube::runtime::watcher;
-use serde_json::json;
-use tests::kubernetes::{Cluster, Effect, Fault, PodScript, Resource, Verb};
-
-fn job(name: &str) -> Job {
-    serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": {"app": "bot"}},
-        "spec": {
-            "backoffLimit": 0, "parallelism": 1, "completions": 1, "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": {"app": "bot"}}, "spec": {
-                "restartPolicy": "Never",
-                "initContainers": [{"name": "side", "image": "bot:1", "restartPolicy": "Always"}],
-                "containers": [{"name": "main", "image": "bot:1"}],
-            }},
-        },
-    }))
-    .unwrap()
-}
+use tests::kubernetes::{Cluster, PodScript, Resource, Verb};
 
 #[tokio::test]
 async fn a_job_runs_to_its_end_under_the_real_client() {
-    let cluster = Cluster::start().await.unwrap();
-    cluster.script("bot-1", PodScript::Succeed(Duration::from_millis(5)));
-    let jobs: Api<Job> = Api::namespaced(cluster.client().unwrap(), "bots");
-    let mut events = std::pin::pin!(watcher(jobs.clone(), watcher::Config::default()));
-    jobs.create(&PostParams::default(), &job("bot-1")).await.unwrap();
-    loop {
-        let event = events.next().await.unwrap().unwrap();
-        let watcher::Event::Apply(seen) = event else { continue };
-        let conditions = seen.status.and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|condition| condition.type_ == "Complete") {
-            assert_eq!(conditions[0].type_, "SuccessCriteriaMet");
-            break;
+    for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
+        let cluster = Cluster::start().await.unwrap();
+        cluster.script("bot-1", PodScript::Succeed(Duration::from_millis(5)));
+        let jobs: Api<Job> = Api::namespaced(cluster.client().unwrap(), "bots");
+        let mut events = std::pin::pin!(watcher(jobs.clone(), config));
+        jobs.create(&PostParams::default(), &job("bot-1")).await.unwrap();
+        loop {
+            let event = events.next().await.unwrap().unwrap();
+            let (watcher::Event::Apply(seen) | watcher::Event::InitApply(seen)) = event else { continue };
+            let conditions = seen.status.and_then(|status| status.conditions).unwrap_or_default();
+            if conditions.iter().any(|condition| condition.type_ == "Complete") {
+                assert_eq!(conditions[0].type_, "SuccessCriteriaMet");
+                break;
+            }
         }
+        assert_eq!(cluster.request_count(Verb::Create, Resource::Jobs), 1);
     }
-    assert_eq!(cluster.request_count(Verb::Create, Resource::Jobs), 1);
 }
 
 #[tokio::test]
@@ -73,18 +72,4 @@ async fn a_foreground_deletion_holds_the_name_until_the_pod_is_gone() {
     cluster.wait("the Job's end", |cluster| cluster.job("bot-1").is_none().then_some(())).await.unwrap();
     assert_eq!(pods.list(&ListParams::default()).await.unwrap().items.len(), 0);
     jobs.create(&PostParams::default(), &job("bot-1")).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_lost_answer_leaves_the_write_and_a_refusal_does_not() {
-    let cluster = Cluster::start().await.unwrap();
-    let jobs: Api<Job> = Api::namespaced(cluster.client().unwrap(), "bots");
-    let lost = cluster.inject(Fault::new(Effect::LoseAnswer).on(Verb::Create, Resource::Jobs).times(1));
-    jobs.create(&PostParams::default(), &job("bot-1")).await.unwrap_err();
-    assert_eq!(lost.count(), 1);
-    jobs.get("bot-1").await.unwrap();
-    cluster.inject(Fault::refuse(500).on(Verb::Create, Resource::Jobs).times(1));
-    jobs.create(&PostParams::default(), &job("bot-2")).await.unwrap_err();
-    assert!(jobs.get_opt("bot-2").await.unwrap().is_none());
-    jobs.create(&PostParams::default(), &job("bot-2")).await.unwrap();
 }

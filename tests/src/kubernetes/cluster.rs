@@ -209,6 +209,16 @@ impl Cluster {
         *connections = tokio_util::sync::CancellationToken::new();
     }
 
+    /// Breaks all connections and refuses new ones for so long.
+    pub fn refuse_connections_for(&self, length: Duration) {
+        self.refuse_connections();
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(length).await;
+            shared.is_open.send_replace(true);
+        });
+    }
+
     /// Accepts connections again.
     pub fn accept_connections(&self) {
         self.shared.is_open.send_replace(true);

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
@@ -11,6 +12,8 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::shared::{Shared, lock};
 
 /// One client connection, as a handler sees it.
 #[derive(Debug, Clone)]
@@ -31,10 +34,10 @@ impl Connected<IncomingStream<'_, Incoming>> for Connection {
     }
 }
 
-/// Accepts connections that all end when `cut_all` is cancelled.
+/// Accepts connections that all end when the cluster refuses connections.
 pub(crate) struct Incoming {
     pub(crate) listener: TcpListener,
-    pub(crate) cut_all: CancellationToken,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Listener for Incoming {
@@ -43,7 +46,7 @@ impl Listener for Incoming {
 
     async fn accept(&mut self) -> (CutStream, SocketAddr) {
         let (inner, address) = Listener::accept(&mut self.listener).await;
-        let cut = self.cut_all.child_token();
+        let cut = lock(&self.shared.connections).child_token();
         // Small answers must not wait for an acknowledgement.
         let _ = inner.set_nodelay(true);
         (CutStream { inner, cancelled: Box::pin(cut.clone().cancelled_owned()), cut }, address)

@@ -11,7 +11,7 @@ use super::pod_event::PodEvent;
 use super::pod_run::{PodRun, Role, StartStep};
 use super::pod_status::{condition, put_condition};
 use super::resource::{Key, Resource};
-use super::script::{Disruption, Start};
+use super::script::Start;
 use super::world::World;
 
 /// The node every simulated pod is bound to.
@@ -215,25 +215,5 @@ impl World {
         let key = self.runs.get(uid)?.key.clone();
         let pod = self.get(&key)?;
         (text(&pod, "/metadata/uid") == uid && has(&pod, "/spec")).then(|| (key, (*pod).clone()))
-    }
-
-    /// Strikes a running pod.
-    pub(crate) fn disrupt(&mut self, uid: &str, disruption: Disruption) {
-        match disruption {
-            Disruption::Evicted => {
-                self.mark_and_delete(uid, "EvictionByEvictionAPI", "Eviction API: evicting");
-            }
-            Disruption::Preempted => self.mark_and_delete(
-                uid,
-                "PreemptionByScheduler",
-                "default-scheduler: preempting to accommodate a higher priority pod",
-            ),
-            Disruption::NodeLost(back) => {
-                self.node_lost(uid);
-                if let Some(after) = back {
-                    self.pod_soon(uid, after, PodTask::Return);
-                }
-            }
-        }
     }
 }

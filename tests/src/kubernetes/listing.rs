@@ -65,6 +65,9 @@ pub(crate) fn parse_version(text: &str) -> Result<u64, Failure> {
     })
 }
 
+/// What to list: the version, its objects, and the place to start behind.
+type Source = (u64, BTreeMap<Key, Arc<Value>>, String);
+
 impl World {
     /// GET of a collection.
     pub(crate) fn api_list(&self, request: &RequestInfo, resource: Resource) -> Result<Answer, Failure> {
@@ -96,13 +99,7 @@ impl World {
         Ok(Answer::new(200, body))
     }
 
-    /// The objects to list, the version they are of, and the place to start behind.
-    fn list_source(
-        &self,
-        request: &RequestInfo,
-        resource: Resource,
-        namespace: Option<&str>,
-    ) -> Result<(u64, BTreeMap<Key, Arc<Value>>, String), Failure> {
+    fn list_source(&self, request: &RequestInfo, resource: Resource, namespace: Option<&str>) -> Result<Source, Failure> {
         let current = self.store.version();
         let token = request.parameter("continue");
         if !token.is_empty() {

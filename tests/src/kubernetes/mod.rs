@@ -39,6 +39,7 @@ mod decode;
 mod defaults;
 mod deletion;
 mod discovery;
+mod disruption;
 mod failure;
 mod failure_policy;
 mod fault;

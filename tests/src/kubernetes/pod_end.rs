@@ -6,10 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::agenda::PodTask;
-use super::json_path::{self, finalizers, has, int, is_deleting, list, text, timestamp, timestamp_in};
+use super::json_path::{self, finalizers, has, int, is_deleting, text, timestamp, timestamp_in};
 use super::pod_event::PodEvent;
 use super::pod_run::{ContainerState, Role};
-use super::pod_status::{condition, put_condition};
 use super::resource::Key;
 use super::script::{Exit, OnTerm, Start};
 use super::world::{World, grace};
@@ -64,7 +63,8 @@ impl World {
         }
     }
 
-    fn begin_termination(&mut self, uid: &str, grace: i64) {
+    /// The kubelet ends a pod: SIGTERM to main, then to the sidecars, with the grace period over all of it.
+    pub(crate) fn begin_termination(&mut self, uid: &str, grace: i64) {
         let seconds = self.timing.seconds(grace.max(1));
         let ends_at = self.agenda.now() + seconds;
         let Some(run) = self.runs.get_mut(uid) else { return };
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// Takes the next step of an end: sidecars in reverse order once main is over, then the terminal phase.
-    fn go_on_ending(&mut self, uid: &str) {
+    pub(crate) fn go_on_ending(&mut self, uid: &str) {
         let Some(run) = self.runs.get(uid) else { return };
         if run.is_terminating && run.mains().any(super::pod_run::ContainerRun::is_running) {
             return;
@@ -171,8 +171,9 @@ impl World {
         self.timing.seconds(own.unwrap_or(DEFAULT_GRACE_SECONDS))
     }
 
+    /// Kills what still runs of main; a kubelet that is away kills nothing.
     pub(crate) fn kill_mains(&mut self, uid: &str) {
-        let Some(run) = self.runs.get(uid) else { return };
+        let Some(run) = self.runs.get(uid).filter(|run| !run.is_lost) else { return };
         let running: Vec<_> =
             run.mains().filter(|container| container.is_running()).map(|container| container.name.clone()).collect();
         for name in running {
@@ -180,13 +181,18 @@ impl World {
         }
     }
 
+    /// Kills a container that still runs.
     pub(crate) fn kill_container(&mut self, uid: &str, name: &str) {
         self.container_exits(uid, name, Exit::code(137));
     }
 
     /// All containers have ended: the kubelet reports the terminal phase.
     pub(crate) fn settle(&mut self, uid: &str) {
-        let Some(run) = self.runs.get_mut(uid).filter(|run| !run.is_lost) else { return };
+        let Some(run) = self.runs.get_mut(uid) else { return };
+        if run.is_lost {
+            run.is_settling = false;
+            return;
+        }
         run.has_ended = true;
         if run.tried_mains {
             for container in run.containers.iter_mut().filter(|container| !container.has_ended()) {
@@ -222,65 +228,9 @@ impl World {
         }
         self.update(&key, pod);
     }
-
-    /// Gives a pod the DisruptionTarget condition, then deletes it.
-    pub(crate) fn mark_and_delete(&mut self, uid: &str, reason: &str, message: &str) {
-        let Some((key, mut pod)) = self.pod(uid) else { return };
-        let mut mark = condition(&pod["status"], "DisruptionTarget", "True", reason, message);
-        mark["observedGeneration"] = pod["metadata"]["generation"].clone();
-        put_condition(&mut pod, mark);
-        self.update(&key, pod);
-        self.delete_pod(&key, None);
-    }
-
-    /// A pod's node cannot be reached any more. The phase stays as it is (recorded).
-    pub(crate) fn node_lost(&mut self, uid: &str) {
-        let Some((key, mut pod)) = self.pod(uid) else { return };
-        let Some(run) = self.runs.get_mut(uid) else { return };
-        run.is_lost = true;
-        let mut unready = condition(&pod["status"], "Ready", "False", "", "");
-        unready["observedGeneration"] = pod["metadata"]["generation"].clone();
-        put_condition(&mut pod, unready);
-        let toleration = toleration_seconds(&pod);
-        self.update(&key, pod);
-        if let Some(seconds) = toleration {
-            self.pod_soon(uid, self.timing.seconds(seconds), PodTask::EvictByTaint);
-        }
-    }
-
-    pub(crate) fn evict_by_taint(&mut self, uid: &str) {
-        if self.runs.get(uid).is_some_and(|run| run.is_lost) {
-            self.mark_and_delete(uid, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
-        }
-    }
-
-    /// The node is back: the kubelet reports what it has and does what it missed.
-    pub(crate) fn node_returns(&mut self, uid: &str) {
-        let Some(run) = self.runs.get_mut(uid).filter(|run| run.is_lost) else { return };
-        run.is_lost = false;
-        let was_terminating = run.is_terminating;
-        self.report(uid);
-        let deleting = self.pod(uid).filter(|(_, pod)| is_deleting(pod)).map(|(_, pod)| grace(&pod));
-        match deleting {
-            Some(grace) if !was_terminating => self.begin_termination(uid, grace),
-            _ => self.go_on_ending(uid),
-        }
-    }
 }
 
 fn mark_deleting(object: &mut Value, grace: i64) {
     json_path::set(object, &["metadata", "deletionTimestamp"], json!(timestamp_in(grace)));
     json_path::set(object, &["metadata", "deletionGracePeriodSeconds"], json!(grace));
-}
-
-/// How long a pod bears the unreachable taint; `None` for ever.
-fn toleration_seconds(pod: &Value) -> Option<i64> {
-    let bears = |toleration: &&Value| {
-        matches!(text(toleration, "/key"), "node.kubernetes.io/unreachable" | "")
-            && matches!(text(toleration, "/effect"), "NoExecute" | "")
-    };
-    match list(pod, "/spec/tolerations").iter().find(bears) {
-        Some(toleration) => int(toleration, "/tolerationSeconds"),
-        None => Some(0),
-    }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, first: TcpListener, address: Sock
     let mut listener = Some(first);
     loop {
         if let Some(listener) = listener.take() {
-            let incoming = Incoming { listener, cut_all: lock(&shared.connections).clone() };
+            let incoming = Incoming { listener, shared: shared.clone() };
             let app = app.clone().into_make_service_with_connect_info::<Connection>();
             tokio::select! {
                 _ = axum::serve(incoming, app) => {}

@@ -62,7 +62,10 @@ impl Shared {
     pub(crate) fn write<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         let (result, version) = {
             let mut world = lock(&self.world);
-            world.agenda.catch_up(Instant::now());
+            // What is due comes first, in its order.
+            let now = Instant::now();
+            world.run_due(now);
+            world.agenda.catch_up(now);
             let result = change(&mut world);
             (result, world.store.version())
         };

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::exceptions::POD_STATUS_FIELDS;
+
 /// One recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
@@ -165,11 +167,11 @@ pub(crate) fn comparable(value: &Value, recorded: &Value) -> Value {
 /// Leaves out what the recording left out.
 fn strip(value: &mut Value, recorded: &Value) {
     let left_out = |name: &str| recorded.get(name).is_some();
-    if let Some(fields) = value.as_object_mut() {
-        if left_out("specUnchanged") || left_out("specOmitted") {
-            for field in ["spec", "specUnchanged", "specOmitted"] {
-                fields.remove(field);
-            }
+    if let Some(fields) = value.as_object_mut()
+        && (left_out("specUnchanged") || left_out("specOmitted"))
+    {
+        for field in ["spec", "specUnchanged", "specOmitted"] {
+            fields.remove(field);
         }
     }
     if let (Some(items), Some(theirs)) = (value.get_mut("items").and_then(Value::as_array_mut), recorded["items"].as_array()) {
@@ -179,10 +181,13 @@ fn strip(value: &mut Value, recorded: &Value) {
     }
 }
 
+<<<<<<< HEAD
 /// Fields of a pod's and a container's status that the stub has no counterpart for, or that are a run's own.
 pub(crate) const POD_STATUS_FIELDS: [&str; 8] =
     ["allocatedResources", "resources", "volumeMounts", "imageID", "podIP", "podIPs", "hostIP", "hostIPs"];
 
+=======
+>>>>>>> stub
 fn blur(value: &mut Value, key: &str) {
     match value {
         Value::Object(fields) => {
@@ -296,4 +301,11 @@ pub(crate) fn differences(recorded: &Value, replayed: &Value, path: &str, found:
         (a, b) if a == b => {}
         (a, b) => found.push(format!("{path}: recorded {a}, replayed {b}")),
     }
+}
+
+#[test]
+fn bodies_recorded_as_differences_are_written_out() {
+    let first = json!({"a": {"b": 1, "c": [1, 2]}, "list": [{"x": 1}, {"y": 2}]});
+    let body = json!({"differsFromFirstRequestOfThisFile": {"a": {"b": "(absent)", "c": [3]}, "list": [{"x": 9}, {}]}});
+    assert_eq!(expand(&body, &first), json!({"a": {"c": [3]}, "list": [{"x": 9}, {"y": 2}]}));
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 use tests::kubernetes::{Cluster, Resource, Rule, Timing};
 
+use super::exceptions::accepted;
 use super::recording::{Names, Recorded, comparable, differences, json_lines};
 
 /// The bearer tokens of the recorded identities.
@@ -37,13 +38,13 @@ pub(crate) struct Replay {
     pub(crate) first: Value,
     scenario: String,
     http: reqwest::Client,
-    /// Fields whose difference is accepted, by request: "" for all requests.
-    accepted: HashMap<usize, &'static [&'static str]>,
+    /// Fields whose difference is accepted, by request, and whether it came.
+    accepted: HashMap<usize, (&'static [&'static str], bool)>,
     problems: Vec<String>,
 }
 
 impl Replay {
-    pub(crate) fn new(scenario: &str, cluster: Cluster, accepted: &[(usize, &'static [&'static str])]) -> Self {
+    pub(crate) fn new(scenario: &str, cluster: Cluster) -> Self {
         let first = json_lines(scenario, "requests.jsonl")[0]["requestBody"].clone();
         Self {
             cluster,
@@ -51,7 +52,7 @@ impl Replay {
             first,
             scenario: scenario.to_owned(),
             http: reqwest::Client::new(),
-            accepted: accepted.iter().copied().collect(),
+            accepted: accepted(scenario).into_iter().map(|(index, fields)| (index, (fields, false))).collect(),
             problems: Vec::new(),
         }
     }
@@ -118,8 +119,11 @@ impl Replay {
     pub(crate) fn compare(&mut self, recorded: &Recorded, expected: &Value, found: &Value) {
         let mut differ = Vec::new();
         differences(&comparable(expected, expected), &comparable(found, expected), "", &mut differ);
-        let accepted = self.accepted.get(&recorded.index).copied().unwrap_or_default();
-        differ.retain(|difference| !accepted.iter().any(|path| difference.starts_with(path)));
+        if let Some((fields, came)) = self.accepted.get_mut(&recorded.index) {
+            let before = differ.len();
+            differ.retain(|difference| !fields.iter().any(|path| difference.starts_with(path)));
+            *came |= differ.len() < before;
+        }
         for difference in differ {
             self.problem(recorded, &difference);
         }
@@ -158,8 +162,12 @@ impl Replay {
         self.problems.push(format!("{} #{} {method} {path} ({}): {what}", self.scenario, recorded.index, recorded.text("note")));
     }
 
-    /// Fails with everything that differed.
-    pub(crate) fn finish(self) {
+    /// Fails with everything that differed, and with every exception that is none.
+    pub(crate) fn finish(mut self) {
+        let unused = self.accepted.iter().filter(|(_, (_, came))| !came);
+        let unused: Vec<_> =
+            unused.map(|(index, _)| format!("{} #{index}: accepted, but nothing differs", self.scenario)).collect();
+        self.problems.extend(unused);
         assert!(self.problems.is_empty(), "{} differences:\n{}", self.problems.len(), self.problems.join("\n"));
     }
 }
@@ -172,4 +180,16 @@ pub(crate) fn events_of(body: &str) -> Vec<Value> {
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Creates a Job like the first of the scenario, which the recording left out.
+pub(crate) async fn create_like_first(replay: &Replay, name: &str, change: impl FnOnce(&mut Value)) {
+    let mut job = replay.first.clone();
+    let old = job["metadata"]["name"].as_str().unwrap().to_owned();
+    job = serde_json::from_str(&job.to_string().replace(&format!("\"{old}\""), &format!("\"{name}\""))).unwrap();
+    change(&mut job);
+    let url = format!("{}/apis/batch/v1/namespaces/rec/jobs", replay.cluster.url());
+    let request = reqwest::Client::new().post(url).bearer_auth("admin-token").header("content-type", "application/json");
+    let response = request.body(job.to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 201, "{}", response.text().await.unwrap());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::recording::folder;
+use super::recording::{folder, json_lines};
 
 /// The states of each object in their order; pods by `job/number`.
 pub(crate) type Lives = BTreeMap<String, Vec<String>>;
@@ -35,6 +35,38 @@ pub(crate) fn replayed(jobs: &[Value], pods: &[Value]) -> Lives {
             let name = object["metadata"]["name"].as_str().unwrap();
             lives.add(event["type"].as_str().unwrap(), what, name, &state);
         }
+    }
+    lives.lives
+}
+
+/// The recorded conditions of the pods whose watch was kept; of the others the timeline has to do.
+pub(crate) fn recorded_conditions(scenario: &str) -> Lives {
+    if folder(scenario).join("pods.watch.jsonl").exists() {
+        // The watch also saw the recorder clean up; the timeline says when the story was over.
+        let text = std::fs::read_to_string(folder(scenario).join("timeline.txt")).unwrap();
+        let end = text.lines().last().unwrap().split(' ').next().unwrap().to_owned();
+        let mut events = json_lines(scenario, "pods.watch.jsonl");
+        events.retain(|event| event["t"].as_str().unwrap()[14..23] <= *end);
+        replayed_conditions(&events)
+    } else {
+        Lives::new()
+    }
+}
+
+/// The lives of pods with all their conditions.
+pub(crate) fn replayed_conditions(pods: &[Value]) -> Lives {
+    let mut lives = Collected::default();
+    for event in pods.iter().filter(|event| event["type"] != "BOOKMARK") {
+        let pod = &event["object"];
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten().map(|found| {
+            let message = found["message"].as_str().unwrap_or_default();
+            // The scheduler's and the runtime's own words are theirs.
+            let is_kubelet = message.starts_with("containers with");
+            format!("{} {}", condition(found), if is_kubelet { message } else { "" })
+        });
+        let state = format!("{} | {}", pod_state(&pod_line(pod)), conditions.collect::<Vec<_>>().join("; "));
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        lives.add(event["type"].as_str().unwrap(), "pod", name, &state);
     }
     lives.lives
 }
@@ -207,7 +239,7 @@ fn may_be_folded(state: &str) -> bool {
         && !state.contains("DELETING")
         && !state.contains("terminated")
         && (state.contains("main:waiting/PodInitializing"));
-    let is_ready_count = state.starts_with("MODIFIED active=1 ready=1");
+    let is_ready_count = ["MODIFIED", "active=1", "ready=1"].iter().all(|part| state.contains(part));
     let is_between_ends = state.contains("Running") && state.contains("main:terminated") && !state.contains("DELETING");
     is_start || is_ready_count || is_between_ends
 }
