@@ -46,12 +46,13 @@ impl Engine {
                 Due::Missed => self.miss(&record, slots == 0, now).await?,
             }
         }
-        let limit = slots.min(self.pace.max_claims);
-        let more = candidates.len() > limit;
-        let chosen = chosen(candidates, limit);
-        let claimed = self.claim_and_launch(chosen, now).await;
-        if more && claimed > 0 {
-            self.wake_claim();
+        let mut claimed = 0;
+        // In the claims of one commit, one commit after the other: what is queued is read once, however much it is.
+        for claims in chosen(candidates, slots).chunks(self.pace.max_claims) {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            claimed += self.claim_and_launch(claims.to_vec(), now).await;
         }
         Ok(claimed)
     }

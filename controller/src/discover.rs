@@ -16,15 +16,15 @@ use crate::engine::{Engine, PAGE, lock};
 use crate::metrics::Metrics;
 
 /// Meetings worked on at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Meetings named one by one at most; past it everything is looked at.
-const MOST_NAMED: usize = 50;
+const MOST_NAMED: usize = 200;
 /// Looks again after a lost race, before it is left to the next pass.
 const LOST_TRIES: u32 = 3;
 /// Outcomes remembered as counted at most.
 const MOST_COUNTED: usize = 100_000;
 
-/// Where to look, besides the window that every look covers.
+/// Where to look. The window around now is looked at by every look that is due, whatever hints come in between.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Look {
     /// The window around now alone.
@@ -57,6 +57,7 @@ impl Engine {
     /// Looks for due meetings and enqueues them, all of them, page by page. One document's trouble delays no other.
     pub async fn discover(&self, look: Look, now: DateTime<Utc>) -> Result<(), StoreError> {
         let statuses = self.store.naming().meeting_status_values.clone();
+        let mut trouble = None;
         let query = match look {
             Look::Everything => MeetingQuery::WithStatus(statuses),
             Look::Window | Look::These(_) => {
@@ -64,12 +65,11 @@ impl Engine {
                 MeetingQuery::StartingWithin { statuses, from: now - window.max_late - self.pace.sweep, to: now + window.lead }
             }
         };
-        let mut trouble = None;
         if let Look::These(paths) = look {
-            for path in paths {
-                if let Some(record) = self.store.read(&DocumentKey::Meeting(path)).await? {
-                    trouble = self.look_at(record, now).await.err().or(trouble);
-                }
+            trouble = self.look_at_these(paths, now).await;
+            // The documents of the whole window are billed: they are read as often as the poll says, and not with each hint.
+            if self.poll_age().is_some_and(|age| age < self.pace.poll) {
+                return trouble.filter(StoreError::is_transient).map_or(Ok(()), Err);
             }
         }
         let mut cursor = None;
@@ -92,6 +92,21 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    async fn look_at_these(&self, paths: HashSet<MeetingPath>, now: DateTime<Utc>) -> Option<StoreError> {
+        let looks = futures::stream::iter(paths).map(|path| async move {
+            match self.store.read(&DocumentKey::Meeting(path)).await? {
+                Some(record) => self.look_at(record, now).await,
+                None => Ok(()),
+            }
+        });
+        let mut trouble = None;
+        let mut answers = looks.buffer_unordered(AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            trouble = answer.err().or(trouble);
+        }
+        trouble
     }
 
     async fn look_at(&self, record: Record, now: DateTime<Utc>) -> Result<(), StoreError> {

@@ -76,7 +76,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("LISTEN", "true", "false polls alone, without the store's hints"),
     setting("REAP_INTERVAL_SECONDS", "10", "seconds between looks at what runs"),
     setting("SWEEP_INTERVAL_SECONDS", "600", "seconds between full sweeps"),
-    setting("MAX_CLAIM_PER_POLL", "10", "instances claimed in one pass at most"),
+    setting("MAX_CLAIM_PER_POLL", "10", "instances claimed in one commit at most; more follow at once"),
     setting("CLAIM_TTL_SECONDS", "600", "a claim unchanged for this long is taken over"),
     setting("JOIN_LEAD_SECONDS", "120", "a bot is sent this long before the start"),
     setting("MAX_LATE_SECONDS", "900", "a meeting this much past its start is missed"),

@@ -124,19 +124,12 @@ fn waiting_for_a_node(job: &mut Value) {
 async fn patches_suspension_and_apply_go_as_recorded() {
     // Sidecars and main take their time, so that the pod is still leaving when its Job is resumed.
     let slow = |code| PodScript::Custom(Plan { on_term: OnTerm::exit_after(code, Duration::from_millis(60)), ..Plan::default() });
-<<<<<<< HEAD
-    let cluster = recorded_cluster(Timing::default()).await;
-    cluster.script("susp-1", slow(143));
-    cluster.script("susp-exit0", slow(0));
-    let mut replay = Replay::new("10-patch-suspend-apply", cluster.clone(), &accepted("10-patch-suspend-apply"));
-=======
     // The second suspension comes before the Job controller has counted the new pod as ready.
     let timing = Timing { job_sync: Duration::from_millis(400), ..Timing::default() };
     let cluster = recorded_cluster(timing).await;
     cluster.script("susp-1", slow(143));
     cluster.script("susp-exit0", slow(0));
     let mut replay = Replay::new("10-patch-suspend-apply", cluster.clone());
->>>>>>> stub
     for recorded in requests("10-patch-suspend-apply") {
         before_patch_request(&cluster, &replay, &recorded).await;
         replay.send(&recorded).await;

@@ -181,13 +181,6 @@ fn strip(value: &mut Value, recorded: &Value) {
     }
 }
 
-<<<<<<< HEAD
-/// Fields of a pod's and a container's status that the stub has no counterpart for, or that are a run's own.
-pub(crate) const POD_STATUS_FIELDS: [&str; 8] =
-    ["allocatedResources", "resources", "volumeMounts", "imageID", "podIP", "podIPs", "hostIP", "hostIPs"];
-
-=======
->>>>>>> stub
 fn blur(value: &mut Value, key: &str) {
     match value {
         Value::Object(fields) => {
