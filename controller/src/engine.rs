@@ -26,7 +26,7 @@ use crate::reap::Memory;
 
 /// Documents in one page of a query.
 pub(crate) const PAGE: usize = 200;
-/// Between passes that hints ask for.
+/// From a pass to the next that a hint asks for, at least: the first hint after a while is heeded at once.
 const HINT_GAP: Duration = Duration::from_millis(100);
 /// Between heartbeats; a quarter of the time after which others take over.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
@@ -328,13 +328,14 @@ impl Engine {
 
     /// Until the interval is over, a hint comes, or it is time to stop. Hints in a burst make one pass.
     async fn pause(&self, interval: Duration, hint: &Notify) {
+        let begun = Instant::now();
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(interval) => {}
             () = hint.notified() => {
                 tokio::select! {
                     () = self.stop.cancelled() => {}
-                    () = tokio::time::sleep(HINT_GAP) => {}
+                    () = tokio::time::sleep(HINT_GAP.saturating_sub(begun.elapsed())) => {}
                 }
             }
         }

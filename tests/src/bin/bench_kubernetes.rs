@@ -15,7 +15,7 @@ use tests::process::{Process, address, binary, until};
 use tests::usage::usage;
 
 /// Documents written one after the other.
-const SINGLE: usize = 60;
+const SINGLE: usize = 40;
 /// Documents due in the same minute.
 const BURST: usize = 1_000;
 /// Documents in one commit of the burst.
@@ -42,7 +42,8 @@ async fn main() -> Result<()> {
         let Some(site) = Site::new().await? else { return Ok(()) };
         let controller = site.controller(&variables).await?;
         one_by_one(&site, name).await?;
-        if name == "listening" {
+        // The emulator sends a listener everything again at each change, which production does not: it would be what is measured.
+        if name != "listening" {
             burst(&site, &controller).await?;
         }
     }
