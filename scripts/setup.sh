@@ -29,7 +29,7 @@ esac
 # GiB that a build from nothing fills, packages and crates included; what is built already counts as used.
 check_disk() {
   local wanted=6 free built=0
-  if [ "$purpose" = test ]; then wanted=12; fi
+  if [ "$purpose" = test ]; then wanted=8; fi
   if [ -d target ]; then built=$(du -sk target 2>/dev/null | awk '{ print int($1 / 1048576) }') || built=0; fi
   wanted=$((wanted - built > 1 ? wanted - built : 1))
   free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
@@ -185,6 +185,8 @@ install_missing() {
   if [ -n "$privately" ]; then unpack_pulseaudio; fi
 }
 
+in_columns() { sort -u | paste -sd ' ' | fold -s -w 116 | sed 's/^/  /' >&2; }
+
 install_packages() {
   local plan answer
   if ! can_be_root; then
@@ -197,8 +199,11 @@ install_packages() {
     stop "installing ${packages[*]} would remove the packages above; nothing was done"
   fi
   say "setup: apt-get installs ${packages[*]}, and removes nothing. With what they depend on, that is:"
-  awk '$1 == "Inst" { print $2 }' <<<"$plan" | sort -u | tr '\n' ' ' | fold -s -w 116 | sed 's/^/  /' >&2
-  say ""
+  awk '$1 == "Inst" && $3 !~ /^\[/ { print $2 }' <<<"$plan" | in_columns
+  if grep -q '^Inst [^ ]* \[' <<<"$plan"; then
+    say "setup: and these, which are here, it upgrades:"
+    awk '$1 == "Inst" && $3 ~ /^\[/ { print $2 }' <<<"$plan" | in_columns
+  fi
   if [ -t 0 ] && [ -z "${CI:-}${ASSUME_YES:-}" ]; then
     read -r -p "Go on? [Y/n] " answer
     case "$answer" in '' | y | Y | yes) ;; *) stop "nothing was installed" ;; esac
@@ -219,26 +224,26 @@ pulseaudio_must_be_private() {
 
 # Unpacked privately it touches nothing of the machine's, and needs no root.
 unpack_pulseaudio() {
-  local place=$cache/private-pulseaudio root=$cache/private-pulseaudio/root wanted libraries modules
+  local place=$cache/private-pulseaudio root=$cache/private-pulseaudio/root wanted libraries modules problem
   say "setup: unpacking PulseAudio below .cache instead of installing it: this machine's own sound server stays as it is"
   rm -rf "$place"
   mkdir -p "$root" "$place/debs" "$place/bin"
   # The package and whatever it depends on that is not on this machine yet.
   wanted=$({ printf 'pulseaudio\n'; simulate pulseaudio 2>/dev/null | awk '$1 == "Inst" { print $2 }'; } | sort -u)
   # shellcheck disable=SC2086 # one word a package
-  (cd "$place/debs" && apt-get download -qq $wanted >/dev/null) || stop "apt-get could not download: $(tr '\n' ' ' <<<"$wanted")"
+  (cd "$place/debs" && apt-get download -qq -o APT::Sandbox::User=root $wanted >/dev/null) || stop "apt-get could not download: $(tr '\n' ' ' <<<"$wanted")"
   for deb in "$place"/debs/*.deb; do dpkg -x "$deb" "$root"; done
   rm -rf "$place/debs"
-  libraries=$(find "$root" -name '*.so*' -not -path '*/modules/*' -printf '%h\n' | sort -u | tr '\n' ':')
+  libraries=$(find "$root" '(' -name '*.so' -o -name '*.so.*' ')' -not -path '*/modules/*' -printf '%h\n' | sort -u | tr '\n' ':')
   modules=$(find "$root/usr/lib" -type d -path '*pulse*' -name modules | head -n 1)
   cat >"$private_pulseaudio" <<LAUNCHER
 #!/bin/sh
 # PulseAudio from a private folder: its own libraries and modules, nothing of the desktop's.
-export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:-}"
+export LD_LIBRARY_PATH="${libraries%:}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 exec "$root/usr/bin/pulseaudio" --dl-search-path="$modules" "\$@"
 LAUNCHER
   chmod +x "$private_pulseaudio"
-  "$private_pulseaudio" --version >/dev/null || stop "the privately unpacked PulseAudio does not start: $private_pulseaudio --version"
+  problem=$("$private_pulseaudio" --version 2>&1) || stop "the privately unpacked PulseAudio does not start: $problem"
 }
 
 # --- tools of the suites, by package name, in a folder of their own ------------------------------------------------------------------

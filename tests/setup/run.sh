@@ -8,7 +8,7 @@ everything=$(mktemp -d)
 trap 'rm -rf "$everything"' EXIT
 passed=0 failed=0
 
-plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir readlink rm sed sh sort tail touch tr)
+plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir paste readlink rm sed sh sort tail touch tr)
 asked_for=(apt-cache apt-get cargo df dpkg du id)
 recording=(cc chromium fc-list ffmpeg ffprobe pactl pulseaudio Xvfb)
 
@@ -81,6 +81,13 @@ a_fresh_machine_gets_everything_and_is_shown_it_first() {
   called '^apt-get install -y .*--no-remove .*chromium'
   [ "$(grep -n 'install -s' "$MACHINE/calls" | head -n 1 | cut -d: -f1)" -lt "$(grep -n 'install -y' "$MACHINE/calls" | cut -d: -f1)" ] ||
     complain "installs before it looks what that would do"
+}
+
+what_apt_would_upgrade_is_shown() {
+  machine
+  echo "Inst libprecious [0.9] (1.0 here [amd64])" >"$MACHINE/plan-ffmpeg"
+  setup; ends 0
+  says "it upgrades:"$'\n'"  libprecious"
 }
 
 a_compiler_without_the_c_library_is_no_compiler() {
