@@ -95,10 +95,28 @@ refuse_snap() {
   exit "$MISSING"
 }
 
+# Started once, as this user: without chromium-sandbox, and where user namespaces are forbidden (containers, hardened kernels, Ubuntu's
+# AppArmor), Chromium ends at once for everybody but root, and a recording would only wait in vain. What started is not tried again.
+check_browser_starts() {
+  local browser profile=$cache/browser-check flags=(--headless=new --disable-gpu --no-first-run) words who
+  browser=$(find_chromium)
+  who="$browser $(id -u)"
+  if [ "$(cat "$cache/browser-starts" 2>/dev/null)" = "$who" ] && [ ! "$browser" -nt "$cache/browser-starts" ]; then return; fi
+  if [ "$(id -u)" = 0 ]; then flags+=(--no-sandbox); fi
+  mkdir -p "$profile"
+  words=$(timeout 90 "$browser" "${flags[@]}" --user-data-dir="$profile" --dump-dom about:blank 2>&1 >/dev/null) || {
+    say "$words"
+    stop "$browser does not start; its own words are above. Where they are of a sandbox: apt-get install chromium-sandbox"
+  }
+  rm -rf "$profile"
+  printf '%s\n' "$who" >"$cache/browser-starts"
+}
+
 # --- what is missing ----------------------------------------------------------------------------------------------------------------
 
 packages=()
 want() { have "$1" || packages+=("$2"); }
+is_offered() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
 is_wanted() { case " ${packages[*]-} " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 drop() {
@@ -154,7 +172,7 @@ find_missing() {
     # The emulator's package is Google's: wanted only where that repository is set up, else scripts/test.sh says what to do.
     if [ -n "$(find_emulator_jar)" ]; then
       want java default-jre-headless
-    elif LC_ALL=C apt-cache policy "$emulator_package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+    elif is_offered "$emulator_package"; then
       packages+=("$emulator_package")
       want java default-jre-headless
     fi
@@ -176,6 +194,8 @@ install_missing() {
     as_root apt-get update -qq || say "setup: the package lists could not be updated; going on with those that are here"
   fi
   if is_wanted chromium && only_a_snap_is_offered; then refuse_snap "this distribution offers Chromium only as a snap"; fi
+  # Debian's chromium only recommends it. Asked now, with the package lists up to date.
+  if is_wanted chromium && is_offered chromium-sandbox; then packages+=(chromium-sandbox); fi
   if is_wanted pulseaudio && pulseaudio_must_be_private; then
     privately=1
     drop pulseaudio
@@ -292,6 +312,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
   find_missing
   [ "${#packages[@]}" -eq 0 ] || stop "still missing after installing: ${packages[*]}"
 fi
+check_browser_starts
 if [ "$purpose" = test ] && ! tools_are_here; then
   [ "$action" = --install ] || stop "the suites' tools are missing (mend it with: scripts/setup.sh --install test)"
   install_tools

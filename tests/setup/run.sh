@@ -8,7 +8,7 @@ everything=$(mktemp -d)
 trap 'rm -rf "$everything"' EXIT
 passed=0 failed=0
 
-plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir paste readlink rm sed sh sort tail touch tr)
+plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir paste readlink rm sed sh sort tail timeout touch tr)
 asked_for=(apt-cache apt-get cargo df dpkg du id)
 recording=(cc chromium fc-list ffmpeg ffprobe pactl pulseaudio Xvfb)
 
@@ -202,7 +202,7 @@ a_snap_alone_is_not_taken_and_the_package_is_installed() {
   rm "$MACHINE/bin/chromium"
   snap "$MACHINE/bin/chromium-browser"
   setup; ends 0
-  called 'install -y .* chromium$'
+  called 'install -y .* chromium( |$)'
 }
 
 a_chrome_path_that_is_a_snap_or_nothing_is_refused() {
@@ -211,6 +211,26 @@ a_chrome_path_that_is_a_snap_or_nothing_is_refused() {
   setup CHROME_PATH="$MACHINE/named"; ends 69; says "is a snap"; says ".deb"
   setup CHROME_PATH=/snap/bin/chromium; ends 69
   setup CHROME_PATH="$MACHINE/nowhere"; ends 69; says "CHROME_PATH=$MACHINE/nowhere is not a program"
+}
+
+a_browser_that_does_not_start_is_said_with_its_own_words() {
+  machine "${recording[@]}"
+  echo "No usable sandbox!" >"$MACHINE/browser-fails"
+  setup; ends 69
+  says "No usable sandbox!"; says "chromium-sandbox"
+  rm "$MACHINE/browser-fails"
+  setup; ends 0
+  # Once it has started it is not tried again.
+  : >"$MACHINE/calls"
+  setup; ends 0
+  called_not '^chromium'
+}
+
+the_browser_s_sandbox_comes_with_it_where_there_is_one() {
+  machine
+  echo "  Candidate: 100.0" >"$MACHINE/sandbox-policy"
+  setup; ends 0
+  called '^apt-get install -y .* chromium .*chromium-sandbox'
 }
 
 a_chrome_path_is_kept() {

@@ -2,7 +2,7 @@
 # Every program that the scripts call, as a stand-in: acts by the name it is called under. MACHINE is the folder that tests/setup/run.sh
 # made; calls are noted in its file `calls`.
 name=${0##*/}
-[ "$name" = chromium-from-snap ] || printf '%s %s\n' "$name" "$*" >>"$MACHINE/calls"
+printf '%s %s\n' "$name" "$*" >>"$MACHINE/calls"
 
 provide() { ln -sf "$MACHINE/stand-in.sh" "$MACHINE/bin/$1"; }
 
@@ -33,10 +33,12 @@ case "$name $*" in
   "cargo test"*) [ ! -e "$MACHINE/tests-fail" ] ;;
   "cc "*) [ -e "$MACHINE/libc-headers" ] ;;
   "ffmpeg "*) printf ' V libx264 x\n A aac x\n D x11grab x\n D pulse x\n' ;;
+  "chromium "*) if [ -e "$MACHINE/browser-fails" ]; then cat "$MACHINE/browser-fails" >&2; exit 1; fi ;;
   "fc-list "*) echo "a font" ;;
   "sudo -n true") [ -e "$MACHINE/sudo-works" ] ;;
   "sudo "*) [ -e "$MACHINE/sudo-works" ] && exec "$@" ;;
   "apt-cache policy chromium") cat "$MACHINE/chromium-policy" ;;
+  "apt-cache policy chromium-sandbox") cat "$MACHINE/sandbox-policy" 2>/dev/null ;;
   "apt-cache policy"*) ;;
   "apt-cache show"*) echo "Description: a browser" ;;
   "apt-get install -s "*) simulate "${@:3}" ;;
