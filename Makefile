@@ -1,15 +1,15 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint fmt deny bench doctor clean
+.PHONY: help setup build demo test test-setup lint crates fmt deny bench doctor clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 setup: ## Install what a recording needs
 	@scripts/setup.sh --install run
 
 build: setup ## Build every binary
-	@cargo build --workspace --bins
+	@. .cache/env && cargo build --workspace --bins --locked
 
 demo: ## Record one meeting on this machine (MEETING_URL=… records a real call instead)
 	@scripts/demo.sh
@@ -17,11 +17,18 @@ demo: ## Record one meeting on this machine (MEETING_URL=… records a real call
 test: ## Run every suite
 	@scripts/test.sh
 
-lint: ## Check format, lints, manifests and images
+test-setup: ## Run the suite of the set-up alone, in seconds
+	@tests/setup/run.sh
+
+lint: ## Check format, lints, scripts, manifests and images
 	@cargo fmt --all --check
+	@scripts/shellcheck.sh
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/validate-k8s.sh
 	@scripts/lint-images.sh
+
+crates: ## Check that each crate builds alone
+	@scripts/crates-alone.sh
 
 fmt: ## Format
 	@cargo fmt --all

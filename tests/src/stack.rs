@@ -81,6 +81,18 @@ impl Stack {
         path.with_context(|| format!("schedule printed no meeting path: {text}"))
     }
 
+    /// Cancels a meeting, as a user would.
+    pub fn cancel(&self, meeting: &MeetingPath) -> Result<()> {
+        let output = self.command()?.args(["cancel", meeting.as_str()]).output()?;
+        anyhow::ensure!(output.status.success(), "cancel failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Where store, logs and recordings lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The store, for looking at what the processes wrote.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::CaptureSettings;
-use rustix::process::{Pid, getpgid};
+use rustix::process::Pid;
 
 use crate::browser::{Browser, BrowserError, LaunchOptions};
 use crate::capture::part::PartError;
@@ -118,6 +118,30 @@ async fn measure_lag(sink: Asker, found: Arc<OnceLock<Duration>>) {
     }
 }
 
+/// Read from /proc: for a process that entered the container from outside, whose group's leader is not in it, `getpgid` answers 0,
+/// which no [`Pid`] can hold.
 fn is_in_group(process: i32, group: Pid) -> bool {
-    Pid::from_raw(process).is_some_and(|process| getpgid(Some(process)).is_ok_and(|found| found == group))
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // After the program's name, in brackets, which may hold anything: state, parent, group.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let found = after_name.split_whitespace().nth(2).and_then(|group| group.parse::<i32>().ok());
+    found == Some(group.as_raw_nonzero().get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_process_is_told_apart_from_others() {
+        use std::os::unix::process::CommandExt as _;
+        let mut child = std::process::Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
+        let id = i32::try_from(child.id()).unwrap();
+        let group = Pid::from_raw(id).unwrap();
+        assert!(is_in_group(id, group));
+        assert!(!is_in_group(1, group), "another process's group");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_in_group(id, group), "it has ended");
+    }
 }

@@ -2,18 +2,22 @@
 //!
 //! A practice room with two talking participants, a meeting scheduled now in the embedded store, the bot in the lobby,
 //! admitted, recording, the host ending the call, and the files. With `--meeting-url` it records a real call instead.
-//! Exit status 0 only if everything was verified.
+//! Exit status 0 only if everything was verified, 64 for an address that is none, 130 after an interrupt, which calls the bot back.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::cell::OnceCell;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bot_model::document::{BotInstance, TimelineEvent};
 use bot_model::ids::MeetingPath;
 use bot_model::lifecycle::Phase;
+use bot_model::meeting_url::MeetingUrl;
 use bot_model::object_prefix::ObjectName;
 use clap::Parser;
 use serde_json::json;
@@ -40,21 +44,75 @@ struct Args {
 }
 
 const ROOM: &str = "demo-room-one";
+const BOT_NAME: &str = "Recorder";
+
+/// How long a bot that was called back may take to leave and to save what it has.
+const CALL_BACK_LIMIT: Duration = Duration::from_secs(60);
+const BAD_ADDRESS: u8 = 64;
+const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut args = Args::parse();
     args.meeting_url = args.meeting_url.filter(|url| !url.trim().is_empty());
+    if let Some(Err(problem)) = args.meeting_url.as_deref().map(MeetingUrl::parse) {
+        eprintln!("demo: MEETING_URL is refused: {problem}; write it like https://meet.google.com/abc-defg-hij");
+        return ExitCode::from(BAD_ADDRESS);
+    }
+    let progress = Progress::new();
+    // Kept until the bot was called back: dropped, it ends the controller, the room and the participants.
+    let mut demo = std::pin::pin!(demo(&args, &progress));
+    tokio::select! {
+        ended = &mut demo => match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                eprintln!("demo: {problem:#}");
+                ExitCode::FAILURE
+            }
+        },
+        () = interrupted() => {
+            call_back(&progress).await;
+            ExitCode::from(INTERRUPTED)
+        }
+    }
+}
+
+async fn demo(args: &Args, progress: &Progress) -> Result<()> {
     let run = args.output.join(chrono::Local::now().format("%Y%m%d-%H%M%S").to_string());
     std::fs::create_dir_all(&run).with_context(|| format!("create {}", run.display()))?;
     let run = run.canonicalize()?;
-    let progress = Progress::new();
     let recorded = match &args.meeting_url {
-        Some(url) => real_call(url, &run, &progress).await?,
-        None => practice_call(&args, &run, &progress).await?,
+        Some(url) => real_call(url, &run, progress).await?,
+        None => practice_call(args, &run, progress).await?,
     };
     report(&recorded, &run, args.meeting_url.is_none())
+}
+
+/// Ends at the first interrupt, or when asked to terminate.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A run outlives its controller on purpose, so the bot of an interrupted demo is told to leave.
+async fn call_back(progress: &Progress) {
+    let Some((stack, meeting)) = progress.scheduled.get() else { return };
+    progress.say("interrupted; the bot is called back, and what it recorded is saved");
+    let left = async {
+        stack.cancel(meeting)?;
+        stack.wait_for("the bot to leave", meeting, CALL_BACK_LIMIT, |instance| instance.phase.is_terminal()).await
+    };
+    match left.await {
+        Ok(_) => progress.say("the bot has left"),
+        Err(problem) => eprintln!("demo: the bot may still be in the call: {problem:#}"),
+    }
 }
 
 /// What a run left behind.
@@ -67,11 +125,20 @@ struct Recorded {
 /// Lines with the time since the start.
 struct Progress {
     begun: Instant,
+    /// Set once a bot may be under way.
+    scheduled: OnceCell<(Rc<Stack>, MeetingPath)>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { begun: Instant::now() }
+        Self { begun: Instant::now(), scheduled: OnceCell::new() }
+    }
+
+    /// Schedules a meeting and keeps it in mind for an interrupt.
+    fn schedule(&self, stack: &Rc<Stack>, url: &str) -> Result<MeetingPath> {
+        let meeting = stack.schedule(url, BOT_NAME)?;
+        let _ = self.scheduled.set((Rc::clone(stack), meeting.clone()));
+        Ok(meeting)
     }
 
     fn say(&self, text: impl std::fmt::Display) {
@@ -90,8 +157,8 @@ async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<R
         room.wait_for(ROOM, role, "in_call", Duration::from_secs(60)).await?;
     }
     progress.say("two participants are in the call, with real WebRTC picture and sound");
-    let stack = Stack::start(run, Some(&room.origin), &[]).await?;
-    let meeting = stack.schedule(&format!("practice:{}/{ROOM}", args.platform), "Recorder")?;
+    let stack = Rc::new(Stack::start(run, Some(&room.origin), &[]).await?);
+    let meeting = progress.schedule(&stack, &format!("practice:{}/{ROOM}", args.platform))?;
     progress.say(format_args!("scheduled {meeting} in the embedded store; controller at {}", stack.http));
     let guest = room.wait_for(ROOM, "guest", "waiting", Duration::from_secs(120)).await?;
     progress.say("the bot asked to join and waits in the lobby");
@@ -108,7 +175,7 @@ async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<R
     room.end(ROOM).await?;
     let ended = Instant::now();
     progress.say("the host ends the call");
-    let recorded = finish(stack, &meeting, progress).await?;
+    let recorded = finish(&stack, &meeting, progress).await?;
     progress.say(format_args!("verified files {:.1} s after the end of the call", ended.elapsed().as_secs_f64()));
     Ok(recorded)
 }
@@ -121,22 +188,21 @@ fn participants(room: &PracticeRoom, run: &Path) -> Result<[Process; 2]> {
 }
 
 async fn real_call(url: &str, run: &Path, progress: &Progress) -> Result<Recorded> {
-    let stack = Stack::start(run, None, &[]).await?;
-    let meeting = stack.schedule(url, "Recorder")?;
-    progress.say(format_args!("scheduled {meeting}; admit \"Recorder\" in the call; it leaves when everybody has left"));
-    finish(stack, &meeting, progress).await
+    let stack = Rc::new(Stack::start(run, None, &[]).await?);
+    let meeting = progress.schedule(&stack, url)?;
+    progress.say(format_args!("scheduled {meeting}; admit \"{BOT_NAME}\" in the call; it leaves when everybody has left"));
+    finish(&stack, &meeting, progress).await
 }
 
-async fn finish(stack: Stack, meeting: &MeetingPath, progress: &Progress) -> Result<Recorded> {
+async fn finish(stack: &Stack, meeting: &MeetingPath, progress: &Progress) -> Result<Recorded> {
     let limit = Duration::from_secs(11 * 3600);
-    let instance = follow(&stack, meeting, progress, |instance| instance.phase.is_terminal(), limit).await?;
+    let instance = follow(stack, meeting, progress, |instance| instance.phase.is_terminal(), limit).await?;
     let timeline = stack.timeline(&instance).await?;
-    ensure!(
-        instance.phase == Phase::Done,
-        "the recording ended {}: {}\nlogs lie below the run's folder",
-        instance.phase,
-        instance.facts.outcome.as_ref().map_or("no outcome", |outcome| &outcome.message)
-    );
+    if instance.phase != Phase::Done {
+        let outcome = instance.facts.outcome.as_ref().map(|outcome| format!("{} ({})", outcome.kind, outcome.message));
+        let outcome = outcome.unwrap_or_else(|| "no outcome".into());
+        bail!("the recording ended {} with {outcome}; logs lie in {}", instance.phase, stack.folder().display());
+    }
     let folder = stack.recording_folder(&instance)?;
     Ok(Recorded { instance, timeline, folder })
 }
