@@ -109,6 +109,19 @@ pub const SETTINGS: &[Setting] = &[
     setting("LOG_LEVEL", "info", "as RUST_LOG"),
 ];
 
+/// The reference page: `docs/configuration.md`.
+pub fn page() -> String {
+    let row = |setting: &Setting| {
+        let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        format!("| `{}` | {} | {default} |\n", setting.name, setting.what.replace('|', "\\|"))
+    };
+    let rows: String = SETTINGS.iter().map(row).collect();
+    format!(
+        "# Configuration\n\nEvery setting of the controller is an environment variable; an empty one counts as absent. What a run needs is handed on \
+         to it. This page is made by `controller settings --markdown`; a test compares the two.\n\n| variable | means | default |\n|---|---|---|\n{rows}"
+    )
+}
+
 /// The reference, one setting a line.
 pub fn reference() -> String {
     SETTINGS
@@ -118,4 +131,23 @@ pub fn reference() -> String {
             format!("{}\n    {}\n    default: {default}\n", setting.name, setting.what)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let written = std::fs::read_to_string(file).unwrap();
+        assert!(written == page(), "docs/configuration.md is old: controller settings --markdown > docs/configuration.md");
+    }
+
+    #[test]
+    fn no_setting_is_listed_twice() {
+        let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
 }

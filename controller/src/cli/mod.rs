@@ -59,7 +59,11 @@ enum Command {
         format: indexes::Format,
     },
     /// List every setting with its default.
-    Settings,
+    Settings {
+        /// As the reference page.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Exit 0 when the controller on this machine answers.
     Probe,
     /// Supervise one local run; started by the controller itself.
@@ -123,8 +127,8 @@ pub fn run() -> ExitCode {
         }
         Command::Probe => Ok(probe::probe()),
         Command::Indexes { format } => indexes::indexes(format),
-        Command::Settings => {
-            print!("{}", settings::reference());
+        Command::Settings { markdown } => {
+            print!("{}", if markdown { settings::page() } else { settings::reference() });
             Ok(ExitCode::SUCCESS)
         }
         command => on_runtime(command),
