@@ -28,6 +28,8 @@ use crate::reap::Memory;
 pub(crate) const PAGE: usize = 200;
 /// From a pass to the next that a hint asks for, at least: the first hint after a while is heeded at once.
 const HINT_GAP: Duration = Duration::from_millis(100);
+/// From one reap to the next that a change asks for, at least.
+const REAP_GAP: Duration = Duration::from_secs(1);
 /// Between heartbeats; a quarter of the time after which others take over.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
 /// Longest pass; what is not done by then is done by the next.
@@ -301,9 +303,13 @@ impl Engine {
     async fn reap_loop(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
             self.pass("reap", self.reap(Utc::now())).await;
+            let begun = Instant::now();
             tokio::select! {
                 () = self.pause(self.pace.reap, &self.wake.reap) => {}
-                () = self.launcher.changed() => {}
+                () = self.launcher.changed() => {
+                    // Calls end on the hour, many at once; every pass reads all live instances.
+                    self.pause(REAP_GAP.saturating_sub(begun.elapsed()), &NEVER).await;
+                }
             }
         }
     }

@@ -163,8 +163,8 @@ fn job_state(job: &JobView, live: &[&PodView], last: Option<&PodView>) -> Option
             Some((RunState::Ended { code }, deadline.or(trouble)))
         }
         (None, true) if last.is_none_or(|pod| pod.is_gone) => Some((RunState::Lost, trouble)),
-        // Its pod is over, and the Job is about to say so.
-        (None, _) if last.is_some_and(|pod| !pod.is_gone) => Some((RunState::Running, trouble)),
+        // Its pod is over or gone, and the Job is about to say so.
+        (None, _) if last.is_some() => Some((RunState::Running, trouble)),
         (None, _) => Some((RunState::Pending, Some(Trouble::new(TroubleKind::NoPod, "the Job has made no pod")))),
     }
 }

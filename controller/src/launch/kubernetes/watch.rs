@@ -62,14 +62,15 @@ impl Picture {
     async fn keep<K>(
         self,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
-        on: impl Fn(&mut State, watcher::Event<K>) + Send,
+        on: impl Fn(&mut State, watcher::Event<K>) -> bool + Send,
     ) {
         let mut events = pin!(events);
         loop {
             match events.try_next().await {
                 Ok(Some(event)) => {
-                    on(&mut self.lock(), event);
-                    self.changed.notify_one();
+                    if on(&mut self.lock(), event) {
+                        self.changed.notify_one();
+                    }
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -84,7 +85,7 @@ impl Picture {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns after a change.
+    /// Returns after a change that somebody should look at: a run is over, or in trouble.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -162,7 +163,8 @@ impl State {
         seen
     }
 
-    fn on_job(&mut self, event: watcher::Event<Job>) {
+    /// Takes an event in; answers whether somebody should look.
+    fn on_job(&mut self, event: watcher::Event<Job>) -> bool {
         match event {
             watcher::Event::Init => self.new_jobs = Some(HashMap::new()),
             watcher::Event::InitApply(job) => {
@@ -174,11 +176,13 @@ impl State {
                 self.jobs = self.new_jobs.take().unwrap_or_default();
                 (self.jobs_listed, self.failed) = (true, None);
                 self.drop_orphans();
+                return true;
             }
             watcher::Event::Apply(job) => {
-                if let Some(view) = JobView::of(&job) {
-                    self.jobs.insert(view.key.job.to_string(), view);
-                }
+                let Some(view) = JobView::of(&job) else { return false };
+                let is_over = view.finish.is_some();
+                let before = self.jobs.insert(view.key.job.to_string(), view);
+                return is_over && before.is_none_or(|before| before.finish.is_none());
             }
             watcher::Event::Delete(job) => {
                 if let Some(view) = JobView::of(&job)
@@ -186,12 +190,16 @@ impl State {
                 {
                     self.jobs.remove(view.key.job.as_str());
                     self.drop_orphans();
+                    // One that was over was looked at then.
+                    return view.finish.is_none();
                 }
             }
         }
+        false
     }
 
-    fn on_pod(&mut self, event: watcher::Event<Pod>) {
+    /// The same for a pod.
+    fn on_pod(&mut self, event: watcher::Event<Pod>) -> bool {
         match event {
             watcher::Event::Init => self.new_pods = Some(HashMap::new()),
             watcher::Event::InitApply(pod) => {
@@ -206,11 +214,13 @@ impl State {
                     self.pods.entry(uid).or_insert(PodView { is_gone: true, ..pod });
                 }
                 self.drop_orphans();
+                return true;
             }
             watcher::Event::Apply(pod) => {
-                if let Some(view) = PodView::of(&pod) {
-                    self.pods.insert(view.uid.clone(), view);
-                }
+                let Some(view) = PodView::of(&pod) else { return false };
+                let trouble = view.trouble.as_ref().map(|trouble| trouble.kind);
+                let before = self.pods.insert(view.uid.clone(), view);
+                return trouble.is_some() && before.and_then(|before| before.trouble).map(|trouble| trouble.kind) != trouble;
             }
             watcher::Event::Delete(pod) => {
                 if let Some(view) = PodView::of(&pod) {
@@ -219,6 +229,7 @@ impl State {
                 }
             }
         }
+        false
     }
 
     /// Pods that are gone are remembered for as long as their Job is there.
