@@ -30,12 +30,18 @@ pub struct LocalKubelet {
     cluster: Cluster,
     folder: PathBuf,
     running: Containers,
+    runs: fn(&Value) -> bool,
 }
 
 impl LocalKubelet {
     /// Follows a cluster whose pods are [`crate::kubernetes::PodScript::External`]. Each pod gets a folder below `folder`.
     pub fn start(cluster: &Cluster, folder: &Path) -> Self {
-        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default() };
+        Self::start_for(cluster, folder, |_| true)
+    }
+
+    /// The same for the pods that `runs` chooses; the others are the stub's alone.
+    pub fn start_for(cluster: &Cluster, folder: &Path, runs: fn(&Value) -> bool) -> Self {
+        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default(), runs };
         let mut events = cluster.pod_events();
         let own = kubelet.clone();
         tokio::spawn(async move {
@@ -64,6 +70,7 @@ impl LocalKubelet {
 
     fn heed(&self, event: PodEvent) {
         match event {
+            PodEvent::ContainerStarted { pod, .. } if !(self.runs)(&pod) => {}
             PodEvent::ContainerStarted { pod, container } => {
                 if let Err(error) = self.run(&pod, &container) {
                     eprintln!("local kubelet: {container}: {error:#}");

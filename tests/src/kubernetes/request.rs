@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::extract::Query;
 use axum::http::{Method, Uri};
 
-use super::resource::{Key, Resource, qualified};
+use super::resource::{Key, Resource};
 
 /// The API's verbs, as RBAC names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,10 +114,5 @@ impl RequestInfo {
     /// The key of the object the path names.
     pub(crate) fn key(&self, resource: Resource) -> Key {
         Key::new(resource, self.namespace.as_deref().unwrap_or_default(), &self.name)
-    }
-
-    /// `jobs.batch`.
-    pub(crate) fn qualified(&self) -> String {
-        qualified(&self.plural, &self.group)
     }
 }
