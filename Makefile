@@ -1,9 +1,9 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint fmt deny bench doctor clean
+.PHONY: help setup build demo test test-cluster lint fmt deny bench doctor clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: ## Install what a recording needs
 	@scripts/setup.sh --install run
@@ -16,6 +16,9 @@ demo: ## Record one meeting on this machine (MEETING_URL=… records a real call
 
 test: ## Run every suite
 	@scripts/test.sh
+
+test-cluster: ## Run the black-box suite on the cluster that KUBECONFIG names (ONLY="NAME …" picks scenarios)
+	@scripts/test-cluster.sh $(foreach name,$(ONLY),--only $(name))
 
 lint: ## Check format, lints, manifests and images
 	@cargo fmt --all --check
