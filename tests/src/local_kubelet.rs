@@ -98,11 +98,15 @@ impl LocalKubelet {
         let mut command = self.command(pod, container, &folder)?;
         let is_bot = container == "meeting-bot";
         if is_bot {
+            // One that runs again is found where it was: its manager does not look for it elsewhere.
+            let before = std::fs::read_to_string(&port_file).unwrap_or_else(|_| "127.0.0.1:0".into());
             let _ = std::fs::remove_file(&port_file);
-            command.env("MEETING_BOT_LISTEN", "127.0.0.1:0").env("MEETING_BOT_PORT_FILE", &port_file);
+            command.env("MEETING_BOT_LISTEN", before.trim()).env("MEETING_BOT_PORT_FILE", &port_file);
         } else if let Ok(address) = std::fs::read_to_string(&port_file) {
             command.env("MEETING_BOT_API_URL", format!("http://{}", address.trim()));
         }
+        // What a killed one left behind ends with its container.
+        drop(self.lock().remove(&(name.clone(), container.to_owned())));
         let process = Process::start(command, &folder.join(format!("{container}.log")))?;
         self.lock().insert((name.clone(), container.to_owned()), process);
         tokio::spawn(self.clone().follow(name, container.to_owned(), is_bot.then_some(port_file)));

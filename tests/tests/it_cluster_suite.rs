@@ -5,16 +5,22 @@
 
 use std::process::Command;
 
-use tests::cluster_suite::{Site, StubSite, all, play};
+use tests::cluster_suite::{Scenario, Site, StubSite, all, play};
 use tests::process::binary;
 
-async fn plays(names: &[&str]) {
+/// Plays lists of scenarios side by side, each list in its order.
+async fn plays(lists: &[&[&str]]) {
     let Some(site) = StubSite::start().await.unwrap() else { return };
+    let site = Site::Stub(site);
     let table = all();
+    futures::future::join_all(lists.iter().map(|names| passes(&site, &table, names))).await;
+}
+
+async fn passes(site: &Site, table: &[Scenario], names: &[&str]) {
     let wanted: Vec<_> = table.iter().filter(|scenario| names.contains(&scenario.name)).collect();
     assert_eq!(wanted.len(), names.len(), "a scenario is not in the table");
     let mut said = Vec::new();
-    let is_good = play(&Site::Stub(site), &wanted, &mut |line| {
+    let is_good = play(site, &wanted, &mut |line| {
         eprintln!("{line}");
         said.push(line.to_owned());
     })
@@ -24,19 +30,21 @@ async fn plays(names: &[&str]) {
     assert!(is_good && passed == names.len() + 1, "{}", said.join("\n"));
 }
 
+/// The first two lists mostly wait for the clock, the third for browsers.
 #[tokio::test(flavor = "multi_thread")]
-async fn bots_that_never_start_end_typed_and_two_controllers_make_one_job_each() {
-    plays(&["second_controller", "unschedulable", "image_pull", "out_of_memory"]).await;
+async fn bots_that_never_start_end_typed_and_bots_whose_pods_are_taken_come_back_one_at_a_time() {
+    plays(&[
+        &["second_controller", "unschedulable"],
+        &["image_pull", "out_of_memory"],
+        &["create", "success", "sidecar_crash", "eviction", "deadline", "delete"],
+    ])
+    .await;
 }
 
+/// These two are about every pod of the one node.
 #[tokio::test(flavor = "multi_thread")]
-async fn bots_whose_pods_are_taken_come_back_one_at_a_time() {
-    plays(&["create", "eviction", "deadline", "delete", "drain"]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_node_doubles_no_bot() {
-    plays(&["node_loss"]).await;
+async fn a_drained_or_lost_node_doubles_no_bot() {
+    plays(&[&["drain", "node_loss"]]).await;
 }
 
 fn suite(kubeconfig: Option<&str>, arguments: &[&str]) -> std::process::Output {
