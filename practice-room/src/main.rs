@@ -25,6 +25,9 @@ enum Command {
         /// Address to listen on; port 0 takes a free one.
         #[arg(long, env = "PRACTICE_ROOM_LISTEN", default_value = "127.0.0.1:8400")]
         listen: SocketAddr,
+        /// Listens elsewhere than on loopback: who reaches the address, rules every room. For a cluster that is there for tests.
+        #[arg(long)]
+        danger_any_address: bool,
         /// File that receives the address.
         #[arg(long)]
         port_file: Option<PathBuf>,
@@ -64,7 +67,13 @@ enum Command {
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Cli::parse().command {
-        Command::Serve { listen, port_file } => serve(listen, port_file.as_deref()).await,
+        Command::Serve { listen, danger_any_address, port_file } => {
+            ensure!(
+                danger_any_address || listen.ip().is_loopback(),
+                "--listen {listen}: a practice room has no access control and serves on loopback only"
+            );
+            serve(listen, port_file.as_deref()).await
+        }
         Command::Participant { origin, room, name, role, tone, duration } => {
             let who = Who { name, role, tone_hz: tone };
             take_part(&origin, &room, &who, Duration::from_secs(duration)).await
@@ -74,7 +83,6 @@ async fn main() -> Result<()> {
 }
 
 async fn serve(listen: SocketAddr, port_file: Option<&Path>) -> Result<()> {
-    ensure!(listen.ip().is_loopback(), "--listen {listen}: a practice room has no access control and serves on loopback only");
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
     let address = listener.local_addr()?;
     if let Some(file) = port_file {

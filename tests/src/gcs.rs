@@ -88,6 +88,8 @@ impl GcsServer {
             .route("/resumable/{session}", put(continue_upload))
             .route("/storage/v1/b/{bucket}/o", get(list))
             .route("/storage/v1/b/{bucket}/o/{object}", get(read))
+            // The XML protocol's way: no slash is encoded, which the API server's service proxy would decode.
+            .route("/{bucket}/{*object}", get(download))
             .layer(DefaultBodyLimit::disable())
             .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -220,6 +222,13 @@ fn incomplete(received: usize) -> Response {
         status.into_response()
     } else {
         (status, [(header::RANGE, format!("bytes=0-{}", received - 1))]).into_response()
+    }
+}
+
+async fn download(State(server): State<GcsServer>, Path((_, name)): Path<(String, String)>) -> Response {
+    match server.object(&name) {
+        Some(object) => ([(header::CONTENT_TYPE, object.content_type)], object.bytes).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "No such object"),
     }
 }
 

@@ -30,12 +30,18 @@ pub struct LocalKubelet {
     cluster: Cluster,
     folder: PathBuf,
     running: Containers,
+    runs: fn(&Value) -> bool,
 }
 
 impl LocalKubelet {
     /// Follows a cluster whose pods are [`crate::kubernetes::PodScript::External`]. Each pod gets a folder below `folder`.
     pub fn start(cluster: &Cluster, folder: &Path) -> Self {
-        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default() };
+        Self::start_for(cluster, folder, |_| true)
+    }
+
+    /// The same for the pods that `runs` chooses; the others are the stub's alone.
+    pub fn start_for(cluster: &Cluster, folder: &Path, runs: fn(&Value) -> bool) -> Self {
+        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default(), runs };
         let mut events = cluster.pod_events();
         let own = kubelet.clone();
         tokio::spawn(async move {
@@ -64,6 +70,7 @@ impl LocalKubelet {
 
     fn heed(&self, event: PodEvent) {
         match event {
+            PodEvent::ContainerStarted { pod, .. } if !(self.runs)(&pod) => {}
             PodEvent::ContainerStarted { pod, container } => {
                 if let Err(error) = self.run(&pod, &container) {
                     eprintln!("local kubelet: {container}: {error:#}");
@@ -91,11 +98,15 @@ impl LocalKubelet {
         let mut command = self.command(pod, container, &folder)?;
         let is_bot = container == "meeting-bot";
         if is_bot {
+            // One that runs again is found where it was: its manager does not look for it elsewhere.
+            let before = std::fs::read_to_string(&port_file).unwrap_or_else(|_| "127.0.0.1:0".into());
             let _ = std::fs::remove_file(&port_file);
-            command.env("MEETING_BOT_LISTEN", "127.0.0.1:0").env("MEETING_BOT_PORT_FILE", &port_file);
+            command.env("MEETING_BOT_LISTEN", before.trim()).env("MEETING_BOT_PORT_FILE", &port_file);
         } else if let Ok(address) = std::fs::read_to_string(&port_file) {
             command.env("MEETING_BOT_API_URL", format!("http://{}", address.trim()));
         }
+        // What a killed one left behind ends with its container.
+        drop(self.lock().remove(&(name.clone(), container.to_owned())));
         let process = Process::start(command, &folder.join(format!("{container}.log")))?;
         self.lock().insert((name.clone(), container.to_owned()), process);
         tokio::spawn(self.clone().follow(name, container.to_owned(), is_bot.then_some(port_file)));

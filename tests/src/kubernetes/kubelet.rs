@@ -166,7 +166,7 @@ impl World {
         true
     }
 
-    fn tell_container_started(&mut self, uid: &str, container: String) {
+    pub(crate) fn tell_container_started(&mut self, uid: &str, container: String) {
         if let Some((_, pod)) = self.pod(uid) {
             self.tell(&PodEvent::ContainerStarted { pod: Arc::new(pod), container });
         }

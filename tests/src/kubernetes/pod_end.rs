@@ -128,7 +128,11 @@ impl World {
         container.run();
         container.restarts += 1;
         (container.is_started, container.is_ready) = (true, true);
+        let is_external = run.plan.start == Start::External;
         self.report(uid);
+        if is_external {
+            self.tell_container_started(uid, name.to_owned());
+        }
     }
 
     /// Takes the next step of an end: sidecars in reverse order once main is over, then the terminal phase.

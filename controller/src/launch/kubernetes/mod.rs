@@ -4,7 +4,7 @@
 //! Owns the Job's manifest, the watches and the protocol by which one Job takes another's place. Decides nothing. Never uses a
 //! background or orphaning delete, a forced one, or suspension: each of them was recorded to let two pods of one name run at once.
 
-mod access;
+pub mod access;
 mod api;
 pub mod config;
 mod containers;
