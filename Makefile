@@ -1,16 +1,9 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup build demo test test-setup lint crates fmt deny bench doctor clean
-
-help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
-=======
-.PHONY: help setup build demo test test-cluster lint fmt deny bench doctor clean
+.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
->>>>>>> deploy
 
 setup: ## Install what a recording needs
 	@scripts/setup.sh --install run
@@ -24,17 +17,13 @@ demo: ## Record one meeting on this machine (MEETING_URL=… records a real call
 test: ## Run every suite
 	@scripts/test.sh
 
-<<<<<<< HEAD
 test-setup: ## Run the suite of the set-up alone, in seconds
 	@tests/setup/run.sh
 
-lint: ## Check format, lints, scripts, manifests and images
-=======
 test-cluster: ## Run the black-box suite on the cluster that KUBECONFIG names (ONLY="NAME …" picks scenarios)
 	@scripts/test-cluster.sh $(foreach name,$(ONLY),--only $(name))
 
-lint: ## Check format, lints, manifests and images
->>>>>>> deploy
+lint: ## Check format, lints, scripts, manifests and images
 	@cargo fmt --all --check
 	@scripts/shellcheck.sh
 	@cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -10,6 +10,7 @@ use super::stub_site::StubSite;
 use crate::process::Process;
 
 /// A site.
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Site {
     /// The cluster that `KUBECONFIG` names.
     Cluster(ClusterSite),
@@ -18,6 +19,7 @@ pub enum Site {
 }
 
 /// Running controllers; processes end when this is dropped.
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Controllers {
     /// In the cluster.
     Deployment(Api<Deployment>, String),
