@@ -254,7 +254,8 @@ unpack_pulseaudio() {
   (cd "$place/debs" && apt-get download -qq -o APT::Sandbox::User=root $wanted >/dev/null) || stop "apt-get could not download: $(tr '\n' ' ' <<<"$wanted")"
   for deb in "$place"/debs/*.deb; do dpkg -x "$deb" "$root"; done
   rm -rf "$place/debs"
-  libraries=$(find "$root" '(' -name '*.so' -o -name '*.so.*' ')' -not -path '*/modules/*' -printf '%h\n' | sort -u | tr '\n' ':')
+  # With the modules' own folder: modules need libraries that lie beside them.
+  libraries=$(find "$root" '(' -name '*.so' -o -name '*.so.*' ')' -printf '%h\n' | sort -u | tr '\n' ':')
   modules=$(find "$root/usr/lib" -type d -path '*pulse*' -name modules | head -n 1)
   cat >"$private_pulseaudio" <<LAUNCHER
 #!/bin/sh
@@ -263,7 +264,23 @@ export LD_LIBRARY_PATH="${libraries%:}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 exec "$root/usr/bin/pulseaudio" --dl-search-path="$modules" "\$@"
 LAUNCHER
   chmod +x "$private_pulseaudio"
-  problem=$("$private_pulseaudio" --version 2>&1) || stop "the privately unpacked PulseAudio does not start: $problem"
+  problem=$(problem_of_pulseaudio "$private_pulseaudio")
+  if [ -n "$problem" ]; then
+    rm -f "$private_pulseaudio"
+    stop "the privately unpacked PulseAudio cannot be used: $problem"
+  fi
+}
+
+# Starts it with what a recording needs of it, idle, so that it ends at once. A module that cannot be loaded shows in its words alone:
+# the exit status is 0 all the same.
+problem_of_pulseaudio() {
+  local run words
+  run=$(mktemp -d)
+  words=$(env HOME="$run" XDG_RUNTIME_DIR="$run" PULSE_RUNTIME_PATH="$run" DBUS_SESSION_BUS_ADDRESS=disabled: \
+    timeout 30 "$1" -n --daemonize=no --system=false --use-pid-file=no --exit-idle-time=0 \
+    -L "module-native-protocol-unix socket=$run/native" -L module-null-sink -L module-always-sink 2>&1) || words="E: $words"
+  rm -rf "$run"
+  grep -m 1 'E: ' <<<"$words" || true
 }
 
 # --- tools of the suites, by package name, in a folder of their own ------------------------------------------------------------------
