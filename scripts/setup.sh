@@ -272,15 +272,16 @@ LAUNCHER
 }
 
 # Starts it with what a recording needs of it, idle, so that it ends at once. A module that cannot be loaded shows in its words alone:
-# the exit status is 0 all the same.
+# the exit status is 0 all the same. Other errors that it tells of, such as a missing system bus, keep nothing from working.
 problem_of_pulseaudio() {
-  local run words
+  local run words code=0
   run=$(mktemp -d)
   words=$(env HOME="$run" XDG_RUNTIME_DIR="$run" PULSE_RUNTIME_PATH="$run" DBUS_SESSION_BUS_ADDRESS=disabled: \
     timeout 30 "$1" -n --daemonize=no --system=false --use-pid-file=no --exit-idle-time=0 \
-    -L "module-native-protocol-unix socket=$run/native" -L module-null-sink -L module-always-sink 2>&1) || words="E: $words"
+    -L "module-native-protocol-unix socket=$run/native" -L module-null-sink -L module-always-sink 2>&1) || code=$?
   rm -rf "$run"
-  grep -m 1 'E: ' <<<"$words" || true
+  grep -m 1 -E 'Failed to (open|load) module' <<<"$words" && return
+  if [ "$code" != 0 ]; then printf 'it ended with %s: %s\n' "$code" "$words"; fi
 }
 
 # --- tools of the suites, by package name, in a folder of their own ------------------------------------------------------------------

@@ -132,6 +132,12 @@ pulseaudio_can_be_asked_to_be_private() {
   called_not '^dpkg'
 }
 
+a_private_pulseaudio_need_not_find_a_system_bus() {
+  machine "${recording[@]}"
+  echo 'E: [pulseaudio] core-util.c: Failed to connect to system bus' >"$MACHINE/pulseaudio-says"
+  setup SETUP_PRIVATE_PULSEAUDIO=1; ends 0
+}
+
 a_private_pulseaudio_that_cannot_load_its_modules_is_said() {
   machine "${recording[@]}"
   echo 'E: [pulseaudio] module.c: Failed to open module "module-native-protocol-unix".' >"$MACHINE/pulseaudio-says"
