@@ -98,17 +98,19 @@ refuse_snap() {
 # Started once, as this user: without chromium-sandbox, and where user namespaces are forbidden (containers, hardened kernels, Ubuntu's
 # AppArmor), Chromium ends at once for everybody but root, and a recording would only wait in vain. What started is not tried again.
 check_browser_starts() {
-  local browser profile=$cache/browser-check flags=(--headless=new --disable-gpu --no-first-run) words who
+  local browser profile=$cache/browser-check flags=(--headless=new --disable-gpu --no-first-run) words who code=0
   browser=$(find_chromium)
   who="$browser $(id -u)"
   if [ "$(cat "$cache/browser-starts" 2>/dev/null)" = "$who" ] && [ ! "$browser" -nt "$cache/browser-starts" ]; then return; fi
   if [ "$(id -u)" = 0 ]; then flags+=(--no-sandbox); fi
   mkdir -p "$profile"
-  words=$(timeout 90 "$browser" "${flags[@]}" --user-data-dir="$profile" --dump-dom about:blank 2>&1 >/dev/null) || {
-    say "$words"
-    stop "$browser does not start; its own words are above. Where they are of a sandbox: apt-get install chromium-sandbox"
-  }
+  words=$(timeout 90 "$browser" "${flags[@]}" --user-data-dir="$profile" --dump-dom about:blank 2>&1 >/dev/null) || code=$?
   rm -rf "$profile"
+  if [ "$code" != 0 ]; then
+    say "$words"
+    say "setup: $browser ended with $code; its own words are above. Where they are of a sandbox: on Debian, apt-get install chromium-sandbox;"
+    stop "on Ubuntu, take a .deb that brings its own AppArmor profile, as Google Chrome's does"
+  fi
   printf '%s\n' "$who" >"$cache/browser-starts"
 }
 
