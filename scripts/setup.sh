@@ -98,17 +98,19 @@ refuse_snap() {
 # Started once, as this user: without chromium-sandbox, and where user namespaces are forbidden (containers, hardened kernels, Ubuntu's
 # AppArmor), Chromium ends at once for everybody but root, and a recording would only wait in vain. What started is not tried again.
 check_browser_starts() {
-  local browser profile=$cache/browser-check flags=(--headless=new --disable-gpu --no-first-run) words who
+  local browser profile=$cache/browser-check flags=(--headless=new --disable-gpu --no-first-run) words who code=0
   browser=$(find_chromium)
   who="$browser $(id -u)"
   if [ "$(cat "$cache/browser-starts" 2>/dev/null)" = "$who" ] && [ ! "$browser" -nt "$cache/browser-starts" ]; then return; fi
   if [ "$(id -u)" = 0 ]; then flags+=(--no-sandbox); fi
   mkdir -p "$profile"
-  words=$(timeout 90 "$browser" "${flags[@]}" --user-data-dir="$profile" --dump-dom about:blank 2>&1 >/dev/null) || {
-    say "$words"
-    stop "$browser does not start; its own words are above. Where they are of a sandbox: apt-get install chromium-sandbox"
-  }
+  words=$(timeout 90 "$browser" "${flags[@]}" --user-data-dir="$profile" --dump-dom about:blank 2>&1 >/dev/null) || code=$?
   rm -rf "$profile"
+  if [ "$code" != 0 ]; then
+    say "$words"
+    say "setup: $browser ended with $code; its own words are above. Where they are of a sandbox: on Debian, apt-get install chromium-sandbox;"
+    stop "on Ubuntu, take a .deb that brings its own AppArmor profile, as Google Chrome's does"
+  fi
   printf '%s\n' "$who" >"$cache/browser-starts"
 }
 
@@ -254,7 +256,8 @@ unpack_pulseaudio() {
   (cd "$place/debs" && apt-get download -qq -o APT::Sandbox::User=root $wanted >/dev/null) || stop "apt-get could not download: $(tr '\n' ' ' <<<"$wanted")"
   for deb in "$place"/debs/*.deb; do dpkg -x "$deb" "$root"; done
   rm -rf "$place/debs"
-  libraries=$(find "$root" '(' -name '*.so' -o -name '*.so.*' ')' -not -path '*/modules/*' -printf '%h\n' | sort -u | tr '\n' ':')
+  # With the modules' own folder: modules need libraries that lie beside them.
+  libraries=$(find "$root" '(' -name '*.so' -o -name '*.so.*' ')' -printf '%h\n' | sort -u | tr '\n' ':')
   modules=$(find "$root/usr/lib" -type d -path '*pulse*' -name modules | head -n 1)
   cat >"$private_pulseaudio" <<LAUNCHER
 #!/bin/sh
@@ -263,7 +266,24 @@ export LD_LIBRARY_PATH="${libraries%:}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 exec "$root/usr/bin/pulseaudio" --dl-search-path="$modules" "\$@"
 LAUNCHER
   chmod +x "$private_pulseaudio"
-  problem=$("$private_pulseaudio" --version 2>&1) || stop "the privately unpacked PulseAudio does not start: $problem"
+  problem=$(problem_of_pulseaudio "$private_pulseaudio")
+  if [ -n "$problem" ]; then
+    rm -f "$private_pulseaudio"
+    stop "the privately unpacked PulseAudio cannot be used: $problem"
+  fi
+}
+
+# Starts it with what a recording needs of it, idle, so that it ends at once. A module that cannot be loaded shows in its words alone:
+# the exit status is 0 all the same. Other errors that it tells of, such as a missing system bus, keep nothing from working.
+problem_of_pulseaudio() {
+  local run words code=0
+  run=$(mktemp -d)
+  words=$(env HOME="$run" XDG_RUNTIME_DIR="$run" PULSE_RUNTIME_PATH="$run" DBUS_SESSION_BUS_ADDRESS=disabled: \
+    timeout 30 "$1" -n --daemonize=no --system=false --use-pid-file=no --exit-idle-time=0 \
+    -L "module-native-protocol-unix socket=$run/native" -L module-null-sink -L module-always-sink 2>&1) || code=$?
+  rm -rf "$run"
+  grep -m 1 -E 'Failed to (open|load) module' <<<"$words" && return
+  if [ "$code" != 0 ]; then printf 'it ended with %s: %s\n' "$code" "$words"; fi
 }
 
 # --- tools of the suites, by package name, in a folder of their own ------------------------------------------------------------------

@@ -8,7 +8,7 @@ everything=$(mktemp -d)
 trap 'rm -rf "$everything"' EXIT
 passed=0 failed=0
 
-plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir paste readlink rm sed sh sort tail timeout touch tr)
+plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir mktemp paste readlink rm sed sh sort tail timeout touch tr)
 asked_for=(apt-cache apt-get cargo df dpkg du id)
 recording=(cc chromium fc-list ffmpeg ffprobe pactl pulseaudio Xvfb)
 
@@ -130,6 +130,19 @@ pulseaudio_can_be_asked_to_be_private() {
   : >"$MACHINE/calls"
   setup SETUP_PRIVATE_PULSEAUDIO=1; ends 0
   called_not '^dpkg'
+}
+
+a_private_pulseaudio_need_not_find_a_system_bus() {
+  machine "${recording[@]}"
+  echo 'E: [pulseaudio] core-util.c: Failed to connect to system bus' >"$MACHINE/pulseaudio-says"
+  setup SETUP_PRIVATE_PULSEAUDIO=1; ends 0
+}
+
+a_private_pulseaudio_that_cannot_load_its_modules_is_said() {
+  machine "${recording[@]}"
+  echo 'E: [pulseaudio] module.c: Failed to open module "module-native-protocol-unix".' >"$MACHINE/pulseaudio-says"
+  setup SETUP_PRIVATE_PULSEAUDIO=1; ends 69
+  says "cannot be used"; says "Failed to open module"
 }
 
 a_private_pulseaudio_needs_no_root() {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use bot_model::document::{BotInstance, TimelineEvent};
 use bot_model::ids::MeetingPath;
 use bot_model::lifecycle::Phase;
@@ -160,7 +160,13 @@ async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<R
     let stack = Rc::new(Stack::start(run, Some(&room.origin), &[]).await?);
     let meeting = progress.schedule(&stack, &format!("practice:{}/{ROOM}", args.platform))?;
     progress.say(format_args!("scheduled {meeting} in the embedded store; controller at {}", stack.http));
-    let guest = room.wait_for(ROOM, "guest", "waiting", Duration::from_secs(120)).await?;
+    let limit = Duration::from_secs(120);
+    let guest = tokio::select! {
+        guest = room.wait_for(ROOM, "guest", "waiting", limit) => guest?,
+        ended = stack.wait_for("the bot in the lobby", &meeting, limit, |instance| instance.phase.is_terminal()) => {
+            return Err(unsuccessful(&ended?, &stack));
+        }
+    };
     progress.say("the bot asked to join and waits in the lobby");
     follow(&stack, &meeting, progress, |instance| instance.phase >= Phase::WaitingRoom, Duration::from_secs(30)).await?;
     room.act(ROOM, &guest, "admit").await?;
@@ -199,12 +205,16 @@ async fn finish(stack: &Stack, meeting: &MeetingPath, progress: &Progress) -> Re
     let instance = follow(stack, meeting, progress, |instance| instance.phase.is_terminal(), limit).await?;
     let timeline = stack.timeline(&instance).await?;
     if instance.phase != Phase::Done {
-        let outcome = instance.facts.outcome.as_ref().map(|outcome| format!("{} ({})", outcome.kind, outcome.message));
-        let outcome = outcome.unwrap_or_else(|| "no outcome".into());
-        bail!("the recording ended {} with {outcome}; logs lie in {}", instance.phase, stack.folder().display());
+        return Err(unsuccessful(&instance, stack));
     }
     let folder = stack.recording_folder(&instance)?;
     Ok(Recorded { instance, timeline, folder })
+}
+
+fn unsuccessful(instance: &BotInstance, stack: &Stack) -> anyhow::Error {
+    let outcome = instance.facts.outcome.as_ref().map(|outcome| format!("{} ({})", outcome.kind, outcome.message));
+    let outcome = outcome.unwrap_or_else(|| "no outcome".into());
+    anyhow!("the recording ended {} with {outcome}; logs lie in {}", instance.phase, stack.folder().join("runs").display())
 }
 
 /// Waits for an instance that `accept`s, saying each phase on the way.
