@@ -65,6 +65,9 @@ pub(crate) fn parse_version(text: &str) -> Result<u64, Failure> {
     })
 }
 
+/// The version they are of, the objects, and the place to start behind.
+type Picture = (u64, BTreeMap<Key, Arc<Value>>, String);
+
 impl World {
     /// GET of a collection.
     pub(crate) fn api_list(&self, request: &RequestInfo, resource: Resource) -> Result<Answer, Failure> {
@@ -97,12 +100,7 @@ impl World {
     }
 
     /// The objects to list, the version they are of, and the place to start behind.
-    fn list_source(
-        &self,
-        request: &RequestInfo,
-        resource: Resource,
-        namespace: Option<&str>,
-    ) -> Result<(u64, BTreeMap<Key, Arc<Value>>, String), Failure> {
+    fn list_source(&self, request: &RequestInfo, resource: Resource, namespace: Option<&str>) -> Result<Picture, Failure> {
         let current = self.store.version();
         let token = request.parameter("continue");
         if !token.is_empty() {

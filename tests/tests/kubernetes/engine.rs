@@ -54,7 +54,8 @@ async fn two_controllers_launch_each_instance_once() {
     }
     for _ in 0..3 {
         let (a, b) = tokio::join!(one.claim(Utc::now()), two.claim(Utc::now()));
-        (a.unwrap(), b.unwrap());
+        a.unwrap();
+        b.unwrap();
     }
     for id in &ids {
         assert_eq!(site.record(id).await.instance.phase, Phase::Launched, "{id}");

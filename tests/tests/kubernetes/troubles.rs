@@ -64,8 +64,7 @@ async fn past_its_deadline_a_run_tells_the_code_that_its_vanished_pod_said_last(
     // A hundredth of the real seconds, so a deadline of hours is minutes: a short one is set instead.
     let launcher =
         site.launcher(&[("MAX_RECORDING_DURATION_MINUTES", "1"), ("MAX_LATE_SECONDS", "1"), ("JOIN_LEAD_SECONDS", "0")]).await;
-    let mut timing = tests::kubernetes::Timing::default();
-    timing.second = Duration::from_micros(40);
+    let timing = tests::kubernetes::Timing { second: Duration::from_micros(40), ..Default::default() };
     site.cluster.set_timing(timing);
     let spec = site.spec("b1").await;
     launcher.launch(&spec).await.unwrap();
