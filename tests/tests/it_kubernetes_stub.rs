@@ -1,5 +1,5 @@
 //! The Kubernetes stub against the real client, and against the recordings of a real server.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "kubernetes_stub/api.rs"]
 mod api;

@@ -165,11 +165,11 @@ pub(crate) fn comparable(value: &Value, recorded: &Value) -> Value {
 /// Leaves out what the recording left out.
 fn strip(value: &mut Value, recorded: &Value) {
     let left_out = |name: &str| recorded.get(name).is_some();
-    if let Some(fields) = value.as_object_mut() {
-        if left_out("specUnchanged") || left_out("specOmitted") {
-            for field in ["spec", "specUnchanged", "specOmitted"] {
-                fields.remove(field);
-            }
+    if let Some(fields) = value.as_object_mut()
+        && (left_out("specUnchanged") || left_out("specOmitted"))
+    {
+        for field in ["spec", "specUnchanged", "specOmitted"] {
+            fields.remove(field);
         }
     }
     if let (Some(items), Some(theirs)) = (value.get_mut("items").and_then(Value::as_array_mut), recorded["items"].as_array()) {
