@@ -11,7 +11,7 @@ use tests::process::binary;
 /// Plays lists of scenarios side by side, each list in its order.
 async fn plays(lists: &[&[&str]]) {
     let Some(site) = StubSite::start().await.unwrap() else { return };
-    let site = Site::Stub(site);
+    let site = Site::Stub(Box::new(site));
     let table = all();
     futures::future::join_all(lists.iter().map(|names| passes(&site, &table, names))).await;
 }

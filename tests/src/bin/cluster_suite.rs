@@ -78,7 +78,7 @@ async fn run(site: ClusterSite, wanted: &[&Scenario], keep: bool) -> ExitCode {
         _ = terminate.recv() => ExitCode::from(INTERRUPTED),
         _ = interrupt.recv() => ExitCode::from(INTERRUPTED),
     };
-    let site = Site::Cluster(site);
+    let site = Site::Cluster(Box::new(site));
     if code == ExitCode::SUCCESS {
         let mut tell = |line: &str| println!("{line}");
         code = tokio::select! {

@@ -64,6 +64,14 @@ impl Images {
 #[derive(Debug)]
 pub struct NoCluster(pub String);
 
+/// `NODE_STOP` and `NODE_START`.
+pub(super) fn node_commands() -> Result<(String, String), String> {
+    let given = |name: &str| std::env::var(name).ok().filter(|command| !command.is_empty());
+    given("NODE_STOP")
+        .zip(given("NODE_START"))
+        .ok_or_else(|| "NODE_STOP and NODE_START are not set (docs/test-cluster.md)".into())
+}
+
 /// The namespace with all that is in it.
 pub struct ClusterSite {
     pub(super) client: kube::Client,
@@ -179,7 +187,7 @@ impl ClusterSite {
         let deployment = objects::controllers(&name, replicas, &image, &self.images.pull_policy, settings);
         self.make::<Deployment>(deployment).await?;
         self.available(&name, i32::try_from(replicas)?).await?;
-        Ok(Controllers::Deployment(Api::namespaced(self.client.clone(), &self.namespace), name))
+        Ok(Controllers::Deployment(Box::new(Api::namespaced(self.client.clone(), &self.namespace)), name))
     }
 
     pub(super) async fn participant(&self, room: &str) -> Result<Participant> {
@@ -204,19 +212,16 @@ impl ClusterSite {
         }
     }
 
-    /// `NODE_STOP` and `NODE_START` are commands of the user's, run with `NODE` set to the node's name.
-    pub(super) async fn node(&self, order: NodeOrder, node: &str) -> Result<Result<(), String>> {
-        let given = |name: &str| std::env::var(name).ok().filter(|command| !command.is_empty());
-        let (Some(stop), Some(start)) = (given("NODE_STOP"), given("NODE_START")) else {
-            return Ok(Err("NODE_STOP and NODE_START are not set (docs/test-cluster.md)".into()));
-        };
+    /// A command of the user's, run with `NODE` set to the node's name.
+    pub(super) async fn node(&self, order: NodeOrder, node: &str) -> Result<()> {
+        let (stop, start) = node_commands().map_err(anyhow::Error::msg)?;
         let mut command = Command::new("sh");
         command.args(["-c", if order == NodeOrder::Stop { &stop } else { &start }]).env("NODE", node);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         if !output.status.success() {
             bail!("{order:?} of {node}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     pub(super) async fn logs(&self) -> String {

@@ -50,7 +50,7 @@ struct State {
     /// In the order in which they came.
     pods: Vec<(String, PodSeen)>,
     jobs: Vec<(String, JobSeen)>,
-    listed: Option<HashMap<String, ()>>,
+    listed: Option<BTreeSet<String>>,
     violations: Vec<String>,
     broken: Option<String>,
 }
@@ -121,17 +121,17 @@ impl History {
     fn on_pod(&self, event: Event<Pod>) {
         let mut state = self.lock();
         match event {
-            Event::Init => state.listed = Some(HashMap::new()),
+            Event::Init => state.listed = Some(BTreeSet::new()),
             Event::InitApply(pod) => {
                 if let (Some(uid), Some(listed)) = (&pod.metadata.uid, &mut state.listed) {
-                    listed.insert(uid.clone(), ());
+                    listed.insert(uid.clone());
                 }
                 state.see(&pod);
             }
             Event::InitDone => {
                 let listed = state.listed.take().unwrap_or_default();
                 for (uid, pod) in &mut state.pods {
-                    pod.is_live &= listed.contains_key(uid);
+                    pod.is_live &= listed.contains(uid);
                 }
                 state.check();
             }

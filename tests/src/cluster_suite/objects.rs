@@ -135,7 +135,7 @@ fn hardened() -> Value {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 mod tests {
     use k8s_openapi::api::apps::v1::Deployment;
     use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
@@ -149,22 +149,41 @@ mod tests {
         assert!(std::fs::read_to_string(overlay).unwrap().contains(FIRESTORE_IMAGE));
     }
 
+    /// The object as the API's type, which must know every field of it: a misspelt one would be dropped in silence.
+    fn known<K: serde::de::DeserializeOwned + serde::Serialize>(object: Value) -> K {
+        let typed: K = serde_json::from_value(object.clone()).unwrap();
+        assert_within(&object, &serde_json::to_value(&typed).unwrap());
+        typed
+    }
+
+    fn assert_within(part: &Value, whole: &Value) {
+        match (part, whole) {
+            (Value::Object(part), Value::Object(whole)) => part
+                .iter()
+                .for_each(|(name, value)| assert_within(value, whole.get(name).unwrap_or_else(|| panic!("no field {name}")))),
+            (Value::Array(part), Value::Array(whole)) => {
+                part.iter().zip(whole).for_each(|(one, other)| assert_within(one, other))
+            }
+            _ => assert_eq!(part, whole),
+        }
+    }
+
     #[test]
     fn every_object_is_one_of_the_api() {
-        let _: Namespace = serde_json::from_value(namespace("n")).unwrap();
+        let _: Namespace = known(namespace("n"));
         let [account, role, binding] = access();
-        let _: ServiceAccount = serde_json::from_value(account).unwrap();
-        let role: Role = serde_json::from_value(role).unwrap();
+        let _: ServiceAccount = known(account);
+        let role: Role = known(role);
         assert_eq!(role.rules.unwrap().len(), RIGHTS.len());
-        let _: RoleBinding = serde_json::from_value(binding).unwrap();
+        let _: RoleBinding = known(binding);
         let (proxied, deployed) = service(Service::Bucket, "i", "Never", &["x".into()]);
-        let _: k8s_openapi::api::core::v1::Service = serde_json::from_value(proxied).unwrap();
-        let deployed: Deployment = serde_json::from_value(deployed).unwrap();
+        let _: k8s_openapi::api::core::v1::Service = known(proxied);
+        let deployed: Deployment = known(deployed);
         assert_eq!(deployed.spec.unwrap().template.spec.unwrap().containers[0].image.as_deref(), Some("i"));
         let many = controllers("c", 2, "i", "Never", &[("A".into(), "$x".into())]);
         assert!(many.to_string().contains("$$x"));
-        let many: Deployment = serde_json::from_value(many).unwrap();
+        let many: Deployment = known(many);
         assert_eq!(many.spec.unwrap().replicas, Some(2));
-        let _: Pod = serde_json::from_value(participant("r", "http://room.n.svc:8400", "i", "Never")).unwrap();
+        let _: Pod = known(participant("r", "http://room.n.svc:8400", "i", "Never"));
     }
 }

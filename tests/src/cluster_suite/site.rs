@@ -13,16 +13,16 @@ use crate::process::Process;
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Site {
     /// The cluster that `KUBECONFIG` names.
-    Cluster(ClusterSite),
+    Cluster(Box<ClusterSite>),
     /// The stub.
-    Stub(StubSite),
+    Stub(Box<StubSite>),
 }
 
 /// Running controllers; processes end when this is dropped.
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Controllers {
     /// In the cluster.
-    Deployment(Api<Deployment>, String),
+    Deployment(Box<Api<Deployment>>, String),
     /// On this machine.
     Processes(Vec<Process>),
 }
@@ -126,11 +126,22 @@ impl Site {
         }
     }
 
-    /// Stops or starts a node. The text says why that is not possible here.
-    pub async fn node(&self, order: NodeOrder, node: &str) -> Result<Result<(), String>> {
+    /// Why nodes cannot be stopped here, if so.
+    pub fn cannot_stop_nodes(&self) -> Option<String> {
+        match self {
+            Self::Cluster(_) => super::cluster_site::node_commands().err(),
+            Self::Stub(_) => None,
+        }
+    }
+
+    /// Stops or starts a node.
+    pub async fn node(&self, order: NodeOrder, node: &str) -> Result<()> {
         match self {
             Self::Cluster(site) => site.node(order, node).await,
-            Self::Stub(site) => Ok(site.node(order)),
+            Self::Stub(site) => {
+                site.node(order);
+                Ok(())
+            }
         }
     }
 

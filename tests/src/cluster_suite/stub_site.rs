@@ -92,12 +92,11 @@ impl StubSite {
         self.kubelet.kill(pod, container)
     }
 
-    pub(super) fn node(&self, order: NodeOrder) -> Result<(), String> {
+    pub(super) fn node(&self, order: NodeOrder) {
         match order {
             NodeOrder::Stop => self.cluster.lose_node(),
             NodeOrder::Start => self.cluster.restore_node(),
         }
-        Ok(())
     }
 
     pub(super) fn logs(&self) -> String {

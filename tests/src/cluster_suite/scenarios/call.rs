@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::super::site::NodeOrder;
 use super::super::{Ended, LIMIT, NO_SUCH_TAG, Stage};
 use crate::process::until;
 
@@ -100,9 +99,4 @@ pub(super) async fn sidecar_crash(stage: &Stage<'_>) -> Result<Ended> {
     stage.pods("a restart in the same pod", &name, |pods| pods.len() == 1 && pods[0].restarts > 0).await?;
     stage.reaches("waiting_room", 1).await?;
     Ok(Ended::Passed)
-}
-
-/// Stops or starts a node, or says why not.
-pub(super) async fn order(stage: &Stage<'_>, order: NodeOrder, node: &str) -> Result<Option<Ended>> {
-    Ok(stage.site.node(order, node).await?.err().map(Ended::NotRun))
 }

@@ -10,7 +10,7 @@ use kube::api::{Api, EvictParams, ListParams};
 use super::super::history::JOB_LABEL;
 use super::super::site::NodeOrder;
 use super::super::{Ended, LIMIT, Stage};
-use super::call::{LONG, order};
+use super::call::LONG;
 use super::disturbed::{replaced, waiting};
 use crate::process::until;
 
@@ -84,6 +84,9 @@ async fn nodes_of_services(stage: &Stage<'_>) -> Result<BTreeSet<String>> {
 }
 
 pub(super) async fn loss(stage: &Stage<'_>) -> Result<Ended> {
+    if let Some(why) = stage.site.cannot_stop_nodes() {
+        return Ok(Ended::NotRun(why));
+    }
     stage.controllers(1, &[]).await?;
     let kept = nodes_of_services(stage).await?;
     if schedulable(stage).await?.difference(&kept).next().is_none() {
@@ -100,11 +103,9 @@ pub(super) async fn loss(stage: &Stage<'_>) -> Result<Ended> {
     uncordon(stage, &kept).await?;
     let (instance, pod) = waiting?;
     let node = pod.node.context("a running pod without a node")?;
-    if let Some(not_run) = order(stage, NodeOrder::Stop, &node).await? {
-        return Ok(not_run);
-    }
+    stage.site.node(NodeOrder::Stop, &node).await?;
     let away = while_away(stage, &node, &instance.job()?).await;
-    order(stage, NodeOrder::Start, &node).await?;
+    stage.site.node(NodeOrder::Start, &node).await?;
     away?;
     ready(stage, &node, true).await?;
     back(stage, &instance.job()?).await?;
