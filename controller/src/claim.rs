@@ -189,9 +189,10 @@ impl Engine {
         }
     }
 
-    /// When an instance is due. What was recorded already is always due: it is to be finalized at least.
+    /// When an instance is due. What was recorded already is always due: it is to be finalized at least. And the window around
+    /// the start is for the first join: a bot that was lost on its way comes back as long as the call goes on.
     pub(crate) fn due(&self, instance: &BotInstance, now: DateTime<Utc>) -> Due {
-        if is_recorded(instance) {
+        if is_recorded(instance) || (instance.facts.attempt > 1 && self.is_meeting_on(instance, now)) {
             return Due::Now;
         }
         self.pace.window.due(instance.facts.start_time, instance.facts.end_time, now)

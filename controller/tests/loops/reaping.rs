@@ -39,6 +39,27 @@ async fn a_run_lost_in_the_call_is_launched_again_under_a_new_attempt_and_the_ol
     assert_eq!(facts.recording.unwrap().segments, 5, "what was recorded is remembered");
 }
 
+/// The window around the start is for the first join: a bot lost in the lobby, long after the start, is replaced all the same.
+#[tokio::test]
+async fn a_relaunch_that_waits_for_capacity_is_not_given_up_while_the_call_goes_on() {
+    let site = Site::new(4).await;
+    let controller = site.controller("c");
+    let start = Utc::now();
+    let end = start + chrono::Duration::hours(1);
+    let times = json!({"start_time": start.to_rfc3339(), "end_time": end.to_rfc3339()});
+    let id = launched(&site, &controller, times).await;
+    site.binds(&id).await;
+    site.fleet.end(RunState::Lost);
+    controller.reap(start).await.unwrap();
+    assert_eq!(commands(&site).len(), 2);
+    site.fleet.end(RunState::Pending);
+    controller.reap(start + chrono::Duration::minutes(20)).await.unwrap();
+    assert_eq!(site.record(&id).await.instance.phase, Phase::Launched, "it waits on");
+    controller.reap(end + chrono::Duration::minutes(1)).await.unwrap();
+    let outcome = site.record(&id).await.instance.facts.outcome.unwrap();
+    assert_eq!(outcome.kind, OutcomeKind::NoCapacity, "the call is over");
+}
+
 #[tokio::test]
 async fn raw_saved_is_finalized_by_another_run_and_the_run_is_removed_when_it_is_done() {
     let site = Site::new(4).await;
