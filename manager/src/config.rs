@@ -7,8 +7,9 @@ use bot_model::configuration::{Naming, Problem};
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
 use bot_model::process as names;
+use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
-use bot_model::session::SessionLimits;
+use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, SessionLimits};
 
 /// Everything that a run needs to know.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub sidecar_url: String,
     /// Folder of the run.
     pub scratch: PathBuf,
+    /// Earlier runs of this instance whose scratch lies on this machine.
+    pub earlier_runs: Vec<EarlierRun>,
     /// The run lease's clocks.
     pub timings: LeaseTimings,
     /// How long an unleased manager stays in the call; `None` is without limit.
@@ -37,6 +40,37 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Name shown where the document names none.
     pub default_bot_name: String,
+    /// How long to wait for what does not happen.
+    pub patience: Patience,
+}
+
+/// How long a run waits for what does not happen. No settings: they follow from the contract with the meeting-bot, and tests alone
+/// shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A meeting-bot that does not answer is gone; a restarted one joins again.
+    pub silent: Duration,
+    /// A meeting-bot that refuses our session, being busy with another: longer than that one can outlive its own manager.
+    pub refused: Duration,
+    /// From asking the bot to leave to going on without its word.
+    pub leaving: Duration,
+    /// After a SIGTERM, to carry out what lies on the disk.
+    pub drain_on_stop: Duration,
+    /// For a terminal commit while the store is away: the files are safe, only the word is missing.
+    pub settle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            silent: seconds(60),
+            refused: DEAD_MAN_SWITCH + LEAVE_BUDGET + seconds(35),
+            leaving: LEAVE_BUDGET + seconds(20),
+            drain_on_stop: seconds(60),
+            settle: seconds(300),
+        }
+    }
 }
 
 /// Reads variables and gathers problems.
@@ -97,6 +131,8 @@ impl Config {
         let max_unleased = reader.optional(names::MAX_UNLEASED_SECONDS, "a whole number of seconds", |text| {
             text.parse().ok().map(Duration::from_secs)
         });
+        let earlier_runs =
+            reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
         let limits = limits(&mut reader);
         let default_bot_name = reader.text(names::DEFAULT_BOT_NAME).unwrap_or_else(|| "Meeting Bot".into());
         let mut problems = reader.problems;
@@ -114,15 +150,22 @@ impl Config {
                     recordings_url,
                     sidecar_url,
                     scratch,
+                    earlier_runs,
                     timings,
                     max_unleased,
                     limits,
                     default_bot_name,
+                    patience: Patience::default(),
                 })
             }
             _ => Err(problems),
         }
     }
+}
+
+fn parse_earlier(text: &str) -> Option<Vec<EarlierRun>> {
+    let runs: Vec<EarlierRun> = serde_json::from_str(text).ok()?;
+    runs.iter().all(|run| is_run_label(&run.run) && run.attempt >= 1).then_some(runs)
 }
 
 fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimits {

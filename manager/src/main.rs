@@ -4,6 +4,7 @@ use bot_model::exit_code::ExitCode;
 use clap::{Parser, Subcommand};
 use manager::config::Config;
 use manager::record;
+use manager::retry::verb_within;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -51,21 +52,29 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn run(config: &Config, finalize_only: bool) -> Result<ExitCode, record::RunError> {
-    let store = bot_store::connect::open(&config.store_url, config.naming.clone()).await?;
+    // Listening first: from here on a SIGTERM is heeded, whatever the run is at.
+    let stop = stop_on_sigterm()?;
+    let opening = bot_store::connect::open(&config.store_url, config.naming.clone());
+    let store = verb_within("open", opening).await?;
     if finalize_only {
-        return record::finalize_only(config, store.as_ref()).await;
+        Box::pin(record::finalize_only(config, store.as_ref(), stop)).await
+    } else {
+        Box::pin(record::record(config, store.as_ref(), stop)).await
     }
+}
+
+fn stop_on_sigterm() -> std::io::Result<watch::Receiver<bool>> {
     let (tell, stop) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
         terminate.recv().await;
-        tracing::info!("SIGTERM: leaving the call, carrying out what was recorded");
+        tracing::info!("SIGTERM: carrying out what was recorded, beginning nothing new");
         let _ = tell.send(true);
         // A second one changes nothing; the sender lives on so that the receiver does.
         terminate.recv().await;
         tell.closed().await;
     });
-    record::record(config, store.as_ref(), stop).await
+    Ok(stop)
 }
 
 fn log_to_stderr() {

@@ -91,9 +91,13 @@ impl Gcs {
         }
     }
 
-    /// Creates the object, or replaces exactly the generation that is there.
-    pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
-        let generation = self.find(name).await?.map_or(0, |(generation, _)| generation);
+    /// The generation that is there; 0 is none.
+    pub(super) async fn generation(&self, name: &str) -> Result<i64, ObjectError> {
+        Ok(self.find(name).await?.map_or(0, |(generation, _)| generation))
+    }
+
+    /// Creates the object, or replaces exactly this generation.
+    pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label, generation: i64) -> Result<(), ObjectError> {
         let source = tokio::fs::File::open(file).await.map_err(|error| permanent("put", error.to_string()))?;
         let written = self
             .storage
@@ -109,11 +113,7 @@ impl Gcs {
             // Another finalizer, or our own try whose answer was lost: the same file is fine.
             Err(error) if error.http_status_code() == Some(412) => match self.find(name).await? {
                 Some((_, head)) if head.crc32c == label.crc32c => Ok(()),
-                _ => Err(ObjectError {
-                    operation: "put",
-                    message: "another writer replaced the object".into(),
-                    is_transient: true,
-                }),
+                _ => Err(permanent("put", "another writer replaced the object".into())),
             },
             Err(error) => Err(from_google("put", &error)),
         }
