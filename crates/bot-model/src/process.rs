@@ -41,6 +41,8 @@ pub const NO_ONE_JOINED_SECONDS: &str = "NO_ONE_JOINED_SECONDS";
 pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
 /// Hours that raw segments are kept after `done`.
 pub const RAW_RETENTION_HOURS: &str = "RAW_RETENTION_HOURS";
+/// What an absent [`RAW_RETENTION_HOURS`] means.
+pub const DEFAULT_RAW_RETENTION_HOURS: u64 = 72;
 /// `json` or `text`.
 pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
