@@ -74,12 +74,27 @@ impl Default for Patience {
 }
 
 /// Reads variables and gathers problems.
-struct Reader<F> {
+pub(crate) struct Reader<F> {
     lookup: F,
-    problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    pub(crate) fn new(lookup: F) -> Self {
+        Self { lookup, problems: Vec::new() }
+    }
+
+    /// Where the store is.
+    pub(crate) fn store_url(&mut self) -> Option<String> {
+        self.required(names::STORE_URL, "sqlite:/path or firestore:project", |text| text.contains(':').then(|| text.to_owned()))
+    }
+
+    /// Where the files go.
+    pub(crate) fn recordings_url(&mut self) -> Option<String> {
+        let wants = "gs://bucket, s3://bucket or file:///folder";
+        self.required(names::RECORDINGS_URL, wants, |text| text.contains("://").then(|| text.to_owned()))
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
@@ -98,7 +113,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// A whole number of `unit` seconds.
-    fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
+    pub(crate) fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
         let parsed = self.optional(name, "a whole number", |text| text.parse::<u64>().ok()?.checked_mul(unit));
         parsed.unwrap_or(default)
     }
@@ -111,17 +126,13 @@ impl Config {
     /// Every unusable variable.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let naming = Naming::read(&lookup);
-        let mut reader = Reader { lookup, problems: Vec::new() };
+        let mut reader = Reader::new(lookup);
         let instance = reader.required(names::BOT_INSTANCE_ID, "the id of a bot_instances document", InstanceId::parse);
         let attempt =
             reader.required(names::ATTEMPT, "a whole number from 1", |text| text.parse().ok().filter(|attempt| *attempt >= 1));
         let run_id = reader
             .required(names::RUN_ID, "1 to 32 characters of a-z and 0-9", |text| is_run_label(text).then(|| text.to_owned()));
-        let store_url = reader
-            .required(names::STORE_URL, "sqlite:/path or firestore:project", |text| text.contains(':').then(|| text.to_owned()));
-        let recordings_url = reader.required(names::RECORDINGS_URL, "gs://bucket, s3://bucket or file:///folder", |text| {
-            text.contains("://").then(|| text.to_owned())
-        });
+        let (store_url, recordings_url) = (reader.store_url(), reader.recordings_url());
         let scratch = reader.required(names::SCRATCH_DIR, "a folder", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
         let sidecar_url = reader.text(names::MEETING_BOT_API_URL).unwrap_or_else(|| "http://127.0.0.1:3000".into());
         let timings = match reader.seconds(names::RUN_LEASE_TTL_SECONDS, 1, 60) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bot_model::document::{Facts, RecordingProgress};
 use bot_model::lease::{HeldLease, LeaseTimings};
 use bot_model::lifecycle::Step;
-use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_path};
+use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_path, set_pointer};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
 use bot_store::{Store, StoreError};
 use chrono::Utc;
@@ -168,6 +168,12 @@ impl<'a> Keeper<'a> {
     pub async fn freeze_again(&mut self, replaces: &str, list: &bot_model::document::FrozenList) -> Kept {
         let record = self.record.clone();
         self.rewritten(freeze_again(self.store, &record, replaces, list)).await
+    }
+
+    /// Notes where a linked meeting's pointer lies.
+    pub async fn set_pointer(&mut self, meeting: &bot_model::ids::MeetingPath, address: &str) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_pointer(self.store, &record, meeting, address)).await
     }
 
     /// Notes where the files go.

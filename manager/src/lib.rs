@@ -10,6 +10,7 @@ pub mod leftover;
 pub mod media;
 pub mod objects;
 pub mod record;
+pub mod retain;
 pub mod retry;
 pub mod sidecar;
 pub mod spool;

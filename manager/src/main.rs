@@ -1,9 +1,12 @@
 //! Wires the manager to its environment and to SIGTERM.
 
+use bot_model::configuration::Problem;
 use bot_model::exit_code::ExitCode;
 use clap::{Parser, Subcommand};
 use manager::config::Config;
+use manager::objects::Objects;
 use manager::record;
+use manager::retain::{self, RetainConfig, Retained};
 use manager::retry::verb_within;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +25,9 @@ enum Command {
     Record,
     /// Makes the files of what was recorded, joining nothing.
     Finalize,
+    /// Deletes raw segments whose retention has passed; for a timer, once a day. Needs STORE_URL, RECORDINGS_URL and, if it is not
+    /// 72, RAW_RETENTION_HOURS.
+    Retain,
 }
 
 #[tokio::main]
@@ -29,15 +35,48 @@ async fn main() -> std::process::ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     log_to_stderr();
     // Before the settings are looked at, so that --help and --version need none.
-    let finalize_only = matches!(Cli::parse().command, Some(Command::Finalize));
-    let config = match Config::read(|name| std::env::var(name).ok()) {
+    let command = Cli::parse().command.unwrap_or(Command::Record);
+    let lookup = |name: &str| std::env::var(name).ok();
+    match command {
+        Command::Retain => retain_raw(RetainConfig::read(lookup)).await,
+        Command::Record | Command::Finalize => one_run(Config::read(lookup), matches!(command, Command::Finalize)).await,
+    }
+}
+
+async fn retain_raw(config: Result<RetainConfig, Vec<Problem>>) -> std::process::ExitCode {
+    let config = match config {
         Ok(config) => config,
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(%problem, "unusable setting");
-            }
-            return ExitCode::BadConfiguration.into();
+        Err(problems) => return unusable(&problems),
+    };
+    match Box::pin(retained(&config)).await {
+        Ok(done) => {
+            tracing::info!(done.instances, done.objects, done.unlisted, done.failed, "raw segments looked through");
+            if done.failed == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
         }
+        Err(error) => {
+            tracing::error!(%error, "raw segments could not be looked through");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn retained(config: &RetainConfig) -> Result<Retained, record::RunError> {
+    let store = verb_within("open", bot_store::connect::open(&config.store_url, config.naming.clone())).await?;
+    let objects = Objects::open(&config.recordings_url).await?;
+    Ok(retain::retain(store.as_ref(), &objects, config.retention, chrono::Utc::now()).await?)
+}
+
+fn unusable(problems: &[Problem]) -> std::process::ExitCode {
+    for problem in problems {
+        tracing::error!(%problem, "unusable setting");
+    }
+    ExitCode::BadConfiguration.into()
+}
+
+async fn one_run(config: Result<Config, Vec<Problem>>, finalize_only: bool) -> std::process::ExitCode {
+    let config = match config {
+        Ok(config) => config,
+        Err(problems) => return unusable(&problems),
     };
     match run(&config, finalize_only).await {
         Ok(code) => {

@@ -184,6 +184,34 @@ impl Objects {
         .await
     }
 
+    /// True where there is an object of this name.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn exists(&self, name: &str) -> Result<bool, ObjectError> {
+        self.tried("head", Duration::from_secs(30), || async {
+            match self {
+                Self::Gcs(gcs) => Ok(gcs.generation(name).await? != 0),
+                Self::Portable(portable) => portable.exists(name).await,
+            }
+        })
+        .await
+    }
+
+    /// Removes an object; one that is not there is fine.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub async fn delete(&self, name: &str) -> Result<(), ObjectError> {
+        self.tried("delete", Duration::from_secs(30), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.delete(name).await,
+                Self::Portable(portable) => portable.delete(name).await,
+            }
+        })
+        .await
+    }
+
     /// Names below a folder (with its slash), relative to it, sorted.
     ///
     /// # Errors
@@ -206,7 +234,8 @@ impl Objects {
         F: Future<Output = Result<T, ObjectError>>,
     {
         let late = || hung(operation, 2 * limit);
-        retried(2 * limit, |error: &ObjectError| error.is_transient, late, || once(operation, limit, call())).await
+        let tries = retried(2 * limit, |error: &ObjectError| error.is_transient, late, || once(operation, limit, call()));
+        Box::pin(tries).await
     }
 }
 

@@ -77,12 +77,12 @@ async fn begin<'a>(config: &Config, store: &'a dyn Store, has_left: bool) -> Res
 /// As [`record`].
 pub async fn finalize_only(config: &Config, store: &dyn Store, mut stop: watch::Receiver<bool>) -> Result<ExitCode, RunError> {
     let sent_at = Instant::now();
-    let binding = async {
+    let binding = Box::pin(async {
         let objects = Objects::open(&config.recordings_url).await?;
         let run = (config.attempt, config.run_id.as_str());
         let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Finalize, Utc::now())).await?;
         Ok::<_, RunError>((objects, bound))
-    };
+    });
     let (objects, bound) = tokio::select! {
         biased;
         // Whatever an earlier run recorded lies where it lay.
@@ -94,7 +94,7 @@ pub async fn finalize_only(config: &Config, store: &dyn Store, mut stop: watch::
         Bind::Fenced(reason) => return Ok(fenced(&reason)),
     };
     let outcome = record.instance.facts.outcome.clone().unwrap_or_else(|| Outcome::new(OutcomeKind::ManagerLost));
-    finalize_bound(config, Keeper::new(store, record, config.timings, sent_at), &objects, outcome, &mut stop).await
+    Box::pin(finalize_bound(config, Keeper::new(store, record, config.timings, sent_at), &objects, outcome, &mut stop)).await
 }
 
 /// Carries out what lies on this disk, then makes the files.

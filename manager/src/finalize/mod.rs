@@ -7,6 +7,7 @@
 mod fragments;
 mod make;
 mod manifest;
+mod pointers;
 mod publish;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use crate::media::MediaError;
 use crate::objects::{ObjectError, Objects};
 use make::make;
 use manifest::manifest;
+pub use pointers::write_pointers;
 use publish::{publish, ready};
 
 /// The timeline's event of a bot that is out of the call.

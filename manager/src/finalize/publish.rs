@@ -74,7 +74,7 @@ async fn is_still_wanted(keeper: &mut Keeper<'_>, frozen: &FrozenList) -> Result
     if standing == Some(&frozen.sha256) { Ok(()) } else { Err(FinalizeError::StillArriving) }
 }
 
-async fn checksum(file: &Path) -> Result<(u64, u32), FinalizeError> {
+pub(super) async fn checksum(file: &Path) -> Result<(u64, u32), FinalizeError> {
     let mut source = tokio::fs::File::open(file).await?;
     let mut buffer = vec![0; 1 << 20];
     let (mut bytes, mut crc) = (0, 0);

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::call::{Called, CutShort};
 use super::{RunError, fenced, stopped};
 use crate::config::Config;
-use crate::finalize::{FinalizeError, LEFT_THE_CALL, Workplace, finalize};
+use crate::finalize::{FinalizeError, LEFT_THE_CALL, Workplace, finalize, write_pointers};
 use crate::keeper::{Keeper, Kept};
 use crate::leftover;
 use crate::objects::Objects;
@@ -134,23 +134,53 @@ pub(super) async fn make_files_and_settle(
         made = Box::pin(finalize(keeper, objects, place, Some(&outcome))) => Some(made),
     };
     match made {
-        Some(Ok(artifacts)) => settle_for_good(config, keeper, Step::Complete, outcome, artifacts, stop).await,
+        Some(Ok(artifacts)) => complete(config, keeper, objects, place, (outcome, artifacts), stop).await,
         Some(Err(FinalizeError::Fenced(reason))) => Ok(fenced(&reason)),
         Some(Err(FinalizeError::Nothing)) => {
             let outcome = Outcome::new(OutcomeKind::NoRecording);
             settle_for_good(config, keeper, Step::Fail, outcome, Vec::new(), stop).await
         }
-        Some(Err(error)) => {
-            tracing::error!(%error, "the files could not be made; the raw segments are safe");
-            keeper.end_run(None).await;
-            Ok(ExitCode::FinalizeNeeded)
-        }
+        Some(Err(error)) => Ok(unmade(keeper, &error).await),
         None => {
             tracing::info!("stopped while making the files; the raw segments are safe");
             keeper.end_run(None).await;
             Ok(ExitCode::FinalizeNeeded)
         }
     }
+}
+
+/// The files are verified. A meeting that is linked while they were made changes the document, so that the commit conflicts and the
+/// pointers are looked at again.
+async fn complete(
+    config: &Config,
+    keeper: &mut Keeper<'_>,
+    objects: &Objects,
+    place: &Workplace,
+    (outcome, artifacts): (Outcome, Vec<Artifact>),
+    stop: &mut watch::Receiver<bool>,
+) -> Result<ExitCode, RunError> {
+    loop {
+        match write_pointers(keeper, objects, &place.folder, &artifacts).await {
+            Ok(()) => {}
+            Err(FinalizeError::Fenced(reason)) => return Ok(fenced(&reason)),
+            Err(error) => return Ok(unmade(keeper, &error).await),
+        }
+        let code = settle_for_good(config, keeper, Step::Complete, outcome.clone(), artifacts.clone(), stop).await?;
+        if code != ExitCode::FinalizeNeeded || !lacks_pointer(keeper) {
+            return Ok(code);
+        }
+    }
+}
+
+fn lacks_pointer(keeper: &Keeper<'_>) -> bool {
+    let facts = keeper.facts();
+    facts.linked_meetings.iter().any(|meeting| meeting.wants_pointer(facts.gcs_path.as_ref()).is_some())
+}
+
+async fn unmade(keeper: &mut Keeper<'_>, error: &FinalizeError) -> ExitCode {
+    tracing::error!(%error, "the files could not be made; the raw segments are safe");
+    keeper.end_run(None).await;
+    ExitCode::FinalizeNeeded
 }
 
 /// Commits the terminal state, waiting for the store if need be, and only then deletes anything local.
@@ -165,6 +195,9 @@ async fn settle_for_good(
     let event = if step == Step::Complete { "files_verified" } else { "settled" };
     let mut pauses = Pauses::over(config.patience.settle, LONGEST_PAUSE);
     loop {
+        if step == Step::Complete && lacks_pointer(keeper) {
+            return Ok(ExitCode::FinalizeNeeded);
+        }
         if keeper.is_fresh() {
             let note = Note::new("manager", event);
             let settling = settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, Utc::now());

@@ -5,7 +5,9 @@
 mod bench;
 mod busy;
 mod finalize;
+mod pointers;
 mod process;
+mod retained;
 mod sidecar;
 mod stopped;
 mod undrained;

@@ -148,6 +148,21 @@ pub async fn freeze_again(
     .await
 }
 
+/// Notes where the pointer of a linked meeting lies.
+pub async fn set_pointer(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    meeting: &MeetingPath,
+    address: &str,
+) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| {
+        for linked in instance.facts.linked_meetings.iter_mut().filter(|linked| linked.path == *meeting) {
+            linked.pointer = Some(address.to_owned());
+        }
+    })
+    .await
+}
+
 /// Where the files lie, once reserved; the first answer stands.
 pub async fn set_path(
     store: &dyn Store,
