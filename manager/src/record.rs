@@ -122,7 +122,7 @@ async fn carry_out(
     let own = EarlierRun { attempt: config.attempt, run: config.run_id.clone(), scratch: config.scratch.clone() };
     let runs: Vec<EarlierRun> = config.earlier_runs.iter().cloned().chain([own]).collect();
     let left = leftover::unsaved(&runs);
-    let Some(prefix) = keeper.facts().gcs_path.clone().filter(|_| !left.is_empty()) else { return None };
+    let prefix = keeper.facts().gcs_path.clone().filter(|_| !left.is_empty())?;
     let carrying = leftover::carry(objects.clone(), prefix, left);
     let carried = tokio::select! {
         biased;

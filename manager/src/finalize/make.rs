@@ -105,12 +105,10 @@ async fn make_part(
 async fn raw_bytes(objects: &Objects, prefix: &ObjectPrefix, place: &Workplace, name: &RawName) -> Result<Bytes, FinalizeError> {
     if let Some((attempt, run, folder)) = &place.own
         && (*attempt, run) == (name.attempt, &name.run)
+        && let Ok(bytes) = tokio::fs::read(folder.join(part_folder(name.part)).join(disk_name(name.kind))).await
+        && crc32c::crc32c(&bytes) == name.crc32c
     {
-        if let Ok(bytes) = tokio::fs::read(folder.join(part_folder(name.part)).join(disk_name(name.kind))).await
-            && crc32c::crc32c(&bytes) == name.crc32c
-        {
-            return Ok(bytes.into());
-        }
+        return Ok(bytes.into());
     }
     let found = objects.get(&prefix.raw(name)).await?;
     found.filter(|bytes| crc32c::crc32c(bytes) == name.crc32c).ok_or_else(|| FinalizeError::RawLost(name.path()))
