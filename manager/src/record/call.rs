@@ -170,6 +170,9 @@ impl Follower<'_, '_> {
         if !is_ours {
             return self.start(&state).await;
         }
+        // Also where the answer to the start was lost, or this manager was restarted beside its bot.
+        self.boot_id.get_or_insert(state.boot_id);
+        self.refused_since = None;
         if self.admitted_at.is_none() {
             self.admitted_at = state.admitted_at;
         }

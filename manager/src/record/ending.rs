@@ -49,7 +49,12 @@ pub(super) async fn end(
     if !is_recorded(&called) {
         return nothing_recorded(config, keeper, called.outcome, stop).await;
     }
-    if let Some(code) = enter_finalizing(keeper, &called, config.patience.settle).await {
+    let entered = tokio::select! {
+        biased;
+        entered = enter_finalizing(keeper, &called, config.patience.settle) => entered,
+        () = stopped(stop) => Some(ExitCode::FinalizeNeeded),
+    };
+    if let Some(code) = entered {
         return Ok(code);
     }
     let own = Some((config.attempt, config.run_id.clone(), called.folder));
@@ -63,7 +68,8 @@ fn is_recorded(called: &Called) -> bool {
 
 /// SIGTERM, in the call or after it. How a call ended by itself is written down even now: a bot must not join it again.
 async fn stopped_short(config: &Config, keeper: &mut Keeper<'_>, called: &Called) -> ExitCode {
-    let is_over = called.outcome.kind != OutcomeKind::Evicted;
+    // Where something broke, or the bot was sent out, the call may go on: it is joined again.
+    let is_over = called.outcome.kind.class() != OutcomeClass::Failed;
     if is_over && (is_recorded(called) || !called.is_drained) {
         let limit = config.patience.drain_on_stop / 3;
         if let Some(code @ ExitCode::Fenced) = enter_finalizing(keeper, called, limit).await {
@@ -141,11 +147,7 @@ pub(super) async fn make_files_and_settle(
             settle_for_good(config, keeper, Step::Fail, outcome, Vec::new(), stop).await
         }
         Some(Err(error)) => Ok(unmade(keeper, &error).await),
-        None => {
-            tracing::info!("stopped while making the files; the raw segments are safe");
-            keeper.end_run(None).await;
-            Ok(ExitCode::FinalizeNeeded)
-        }
+        None => Ok(given_up(keeper).await),
     }
 }
 
@@ -160,10 +162,16 @@ async fn complete(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<ExitCode, RunError> {
     loop {
-        match write_pointers(keeper, objects, &place.folder, &artifacts).await {
-            Ok(()) => {}
-            Err(FinalizeError::Fenced(reason)) => return Ok(fenced(&reason)),
-            Err(error) => return Ok(unmade(keeper, &error).await),
+        let written = tokio::select! {
+            biased;
+            () = stopped(stop) => None,
+            written = Box::pin(write_pointers(keeper, objects, &place.folder, &artifacts)) => Some(written),
+        };
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(FinalizeError::Fenced(reason))) => return Ok(fenced(&reason)),
+            Some(Err(error)) => return Ok(unmade(keeper, &error).await),
+            None => return Ok(given_up(keeper).await),
         }
         let code = settle_for_good(config, keeper, Step::Complete, outcome.clone(), artifacts.clone(), stop).await?;
         if code != ExitCode::FinalizeNeeded || !lacks_pointer(keeper) {
@@ -175,6 +183,12 @@ async fn complete(
 fn lacks_pointer(keeper: &Keeper<'_>) -> bool {
     let facts = keeper.facts();
     facts.linked_meetings.iter().any(|meeting| meeting.wants_pointer(facts.gcs_path.as_ref()).is_some())
+}
+
+async fn given_up(keeper: &mut Keeper<'_>) -> ExitCode {
+    tracing::info!("stopped while making the files; the raw segments are safe");
+    keeper.end_run(None).await;
+    ExitCode::FinalizeNeeded
 }
 
 async fn unmade(keeper: &mut Keeper<'_>, error: &FinalizeError) -> ExitCode {
