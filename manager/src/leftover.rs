@@ -23,12 +23,12 @@ pub fn is_saved(scratch: &Path) -> bool {
     closed_segments(scratch) <= saved
 }
 
-/// Says that everything in a scratch folder is in the bucket. Best effort: without it, it is looked through again.
-pub fn mark_saved(scratch: &Path) {
-    let saved = Saved { segments: closed_segments(scratch) };
-    if saved.segments == 0 {
+/// Says how many of the segments in a scratch folder are in the bucket. Best effort: without it, it is looked through again.
+pub fn mark_saved(scratch: &Path, segments: u64) {
+    if segments == 0 {
         return;
     }
+    let saved = Saved { segments };
     let written = serde_json::to_vec(&saved).map_err(std::io::Error::other);
     if let Err(error) = written.and_then(|text| std::fs::write(scratch.join(SAVED_FILE), text)) {
         tracing::warn!(%error, "the run's folder could not be marked as saved");
@@ -50,8 +50,9 @@ pub async fn carry(objects: Objects, prefix: ObjectPrefix, runs: Vec<EarlierRun>
         let there = objects.list(&prefix.raw_folder()).await.unwrap_or_default();
         let known = there.into_iter().filter(|name| RawName::parse(name).is_some()).collect();
         let (_finish, finished) = watch::channel(true);
-        carried += Spool::new(objects.clone(), route).0.knowing(known).run(finished).await;
-        mark_saved(&run.scratch);
+        let of_run = Spool::new(objects.clone(), route).0.knowing(known).run(finished).await;
+        mark_saved(&run.scratch, of_run.saved);
+        carried += of_run;
     }
     carried
 }

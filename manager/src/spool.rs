@@ -46,6 +46,8 @@ pub struct Carried {
     pub segments: u64,
     /// Bytes of segments.
     pub bytes: u64,
+    /// Segments of this disk that are in the bucket, whoever brought them there.
+    pub saved: u64,
 }
 
 impl std::ops::AddAssign for Carried {
@@ -53,6 +55,7 @@ impl std::ops::AddAssign for Carried {
         self.parts += other.parts;
         self.segments += other.segments;
         self.bytes += other.bytes;
+        self.saved += other.saved;
     }
 }
 
@@ -170,14 +173,16 @@ impl Spool {
 }
 
 fn account(part: &mut Part, carried: &mut Carried, kind: RawKind, laid: &Laid) {
-    match (kind, laid) {
-        (RawKind::Part, _) => part.info = true,
-        (RawKind::Init, _) => part.init = true,
-        (RawKind::Segment(seq), Laid::Written(bytes)) => {
+    match kind {
+        RawKind::Part => part.info = true,
+        RawKind::Init => part.init = true,
+        RawKind::Segment(seq) => {
             part.next = seq + 1;
-            *carried += Carried { parts: u32::from(seq == 0), segments: 1, bytes: *bytes };
+            carried.saved += 1;
+            if let Laid::Written(bytes) = laid {
+                *carried += Carried { parts: u32::from(seq == 0), segments: 1, bytes: *bytes, saved: 0 };
+            }
         }
-        (RawKind::Segment(seq), _) => part.next = seq + 1,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Scratch: what of a run lies on the machine's own disk, and how one process tells another about it.
 //!
-//! A session's parts (see [`crate::segment`]) lie in [`SESSION_FOLDER`] below the run's scratch folder. Whoever has carried all of
-//! it into the bucket lays [`SAVED_FILE`] down beside it; scratch that holds more segments than that says is unsaved, and is
+//! A session's parts (see [`crate::segment`]) lie in [`SESSION_FOLDER`] below the run's scratch folder. Whoever has carried it
+//! into the bucket lays [`SAVED_FILE`] down beside it; scratch that holds more segments than that says is unsaved, and is
 //! neither deleted nor forgotten.
 
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ pub const SESSION_FOLDER: &str = "session";
 /// File name of [`Saved`] in the scratch folder.
 pub const SAVED_FILE: &str = "saved.json";
 
-/// Everything of a scratch folder that can be played is in the bucket.
+/// What of a scratch folder is in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
-    /// Closed segments that lay there when this was written.
+    /// How many of the segments that lie there are in the bucket.
     pub segments: u64,
 }
 

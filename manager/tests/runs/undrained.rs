@@ -3,11 +3,13 @@
 use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectName;
 use bot_model::outcome::OutcomeKind;
+use bot_model::scratch::EarlierRun;
 use bot_model::session::SessionPhase;
+use manager::leftover;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::bench::{Bench, PART_FRAMES, decoded};
+use crate::bench::{Bench, Capture, PART_FRAMES, decoded, epoch, record};
 use crate::process::{Manager, until};
 use crate::sidecar::Sidecar;
 
@@ -74,4 +76,21 @@ async fn a_run_that_meets_a_cancelled_meeting_still_makes_files_of_what_a_killed
     assert_eq!(sidecar.starts(), 0);
     assert_eq!(bench.instance().await.instance.phase, Phase::Done);
     assert_eq!(decoded(&bench.file(ObjectName::Video)).0, PART_FRAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scratch_counts_as_saved_only_as_far_as_its_segments_reached_the_bucket() {
+    let bench = Bench::new().await;
+    record(&bench.session(), 0, &Capture::starting(epoch()));
+    let scratch = bench.folder.path();
+    let run = EarlierRun { attempt: 1, run: "r1".into(), scratch: scratch.to_owned() };
+    assert!(!leftover::is_saved(scratch));
+    let carry = async || leftover::carry(bench.objects().await, bench.prefix.clone(), vec![run.clone()]).await;
+    assert_eq!(carry().await.segments, 3);
+    assert!(leftover::is_saved(scratch) && leftover::unsaved(std::slice::from_ref(&run)).is_empty());
+    assert_eq!(carry().await.segments, 0, "what is there is not counted again");
+    // A paused bot closes another segment; a folder cannot be read as one.
+    std::fs::create_dir(bench.session().join("p000/seg-000003.m4s")).unwrap();
+    carry().await;
+    assert!(!leftover::is_saved(scratch), "it would be deleted");
 }

@@ -15,8 +15,8 @@ use crate::spool::{Carried, Route, Spool};
 
 /// What carries out beside the call.
 pub(super) struct Hauled {
-    /// Ends once everything is in the bucket; answers what earlier runs had left.
-    pub(super) hauling: JoinHandle<Carried>,
+    /// Ends once everything is in the bucket; answers what earlier runs had left, and what this one recorded.
+    pub(super) hauling: JoinHandle<(Carried, Carried)>,
     /// Tells that nothing more will come.
     pub(super) finish: watch::Sender<bool>,
     /// How far this run's own recording is.
@@ -28,7 +28,7 @@ pub(super) fn haul(objects: &Objects, route: Route, left: Vec<EarlierRun>) -> Ha
     let earlier = leftover::carry(objects.clone(), route.prefix.clone(), left);
     let (spool, carried) = Spool::new(objects.clone(), route);
     let (finish, finished) = watch::channel(false);
-    let hauling = tokio::spawn(async move { tokio::join!(earlier, spool.run(finished)).0 });
+    let hauling = tokio::spawn(async move { tokio::join!(earlier, spool.run(finished)) });
     Hauled { hauling, finish, carried }
 }
 
@@ -54,7 +54,7 @@ impl Follower<'_, '_> {
     }
 
     /// Waits until everything is in the bucket, keeping the lease meanwhile. Only a SIGTERM bounds it; then false.
-    pub(super) async fn drain(&mut self, mut hauling: JoinHandle<Carried>, stop: &mut watch::Receiver<bool>) -> bool {
+    pub(super) async fn drain(&mut self, mut hauling: JoinHandle<(Carried, Carried)>, stop: &mut watch::Receiver<bool>) -> bool {
         let mut stopped_at = (self.cut_short == Some(CutShort::Stopped)).then(Instant::now);
         loop {
             if let Ok(hauled) = timeout(POLL_EVERY, &mut hauling).await {
@@ -77,12 +77,12 @@ impl Follower<'_, '_> {
     }
 
     /// Everything is in the bucket: accounts for what earlier runs had left, and says so on the disk.
-    fn hauled(&mut self, earlier: Option<Carried>) -> bool {
-        let Some(carried) = earlier else { return false };
-        if carried.segments > 0 {
-            self.earlier = Some(added(self.earlier.as_ref(), carried));
+    fn hauled(&mut self, hauled: Option<(Carried, Carried)>) -> bool {
+        let Some((earlier, own)) = hauled else { return false };
+        if earlier.segments > 0 {
+            self.earlier = Some(added(self.earlier.as_ref(), earlier));
         }
-        leftover::mark_saved(&self.config.scratch);
+        leftover::mark_saved(&self.config.scratch, own.saved);
         true
     }
 }
