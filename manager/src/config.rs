@@ -226,4 +226,13 @@ mod tests {
             read(&[("ATTEMPT", "0"), ("RUN_ID", "A B"), ("MEETING_INACTIVITY_MINUTES", "soon"), ("MEETINGS_QUERY_MODE", "x")]);
         assert_eq!(problems.unwrap_err().len(), 4);
     }
+
+    #[test]
+    fn earlier_runs_that_could_lead_elsewhere_in_the_bucket_are_refused() {
+        let run = |label: &str| format!(r#"[{{"attempt":1,"run":"{label}","scratch":"/runs/a1/scratch"}}]"#);
+        assert_eq!(read(&[("EARLIER_RUNS", &run("r1"))]).unwrap().earlier_runs[0].attempt, 1);
+        for value in [run("../../x"), run(""), "/runs/a1".to_owned()] {
+            assert_eq!(read(&[("EARLIER_RUNS", &value)]).unwrap_err()[0].variable, "EARLIER_RUNS");
+        }
+    }
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use bot_model::configuration::Naming;
-use bot_model::document::{Artifact, Fields};
-use bot_model::ids::{InstanceId, MeetingPath};
+use bot_model::document::{Artifact, BotInstance, Fields};
+use bot_model::ids::{CallKey, InstanceId, MeetingPath};
 use bot_model::lease::LeaseTimings;
+use bot_model::lifecycle::Phase;
 use bot_model::manifest::RecordingManifest;
+use bot_model::meeting_url::MeetingUrl;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 use bot_model::schedule::StartWindow;
 use bot_model::segment::{PART_INFO_FILE, PartInfo, part_folder, segment_file};
@@ -17,8 +19,9 @@ use bot_store::protocol::InstanceRecord;
 use bot_store::protocol::claim::{Claimer, claim_all, relaunch};
 use bot_store::protocol::enqueue::{Enqueued, enqueue};
 use bot_store::protocol::run::{Bind, Purpose, Renewal, bind, set_path};
+use bot_store::protocol::slot::{Holder, Slot, acquire};
 use bot_store::{DocumentKey, Store, Write};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use manager::config::Config;
 use manager::finalize::{FinalizeError, Workplace, finalize};
 use manager::keeper::Keeper;
@@ -115,6 +118,24 @@ impl Bench {
         fields.insert("status".into(), json!("cancelled"));
         let meeting = DocumentKey::Meeting(MeetingPath::parse("meetings/m").unwrap());
         self.store.commit(vec![Write::merge_existing(meeting, fields)]).await.unwrap();
+    }
+
+    /// Another bot is in the call, for an occurrence an hour earlier.
+    pub(crate) async fn held_slot(&self) -> (InstanceId, CallKey) {
+        let (id, start) = (InstanceId::parse("b2").unwrap(), Utc::now());
+        let url = MeetingUrl::parse("https://meet.google.com/abc-defg-hij").unwrap();
+        let mut other = BotInstance::queued(id.clone(), url.clone());
+        other.phase = Phase::Recording;
+        let mut meeting = Fields::new();
+        meeting.insert("start_time".into(), json!(start));
+        let own = DocumentKey::Meeting(MeetingPath::parse("meetings/m").unwrap());
+        let other = Write::create(DocumentKey::Instance(id.clone()), other.encode(self.store.naming()));
+        assert!(self.store.commit(vec![other, Write::merge_existing(own, meeting)]).await.unwrap().is_applied());
+        let key = CallKey::derive("", &url);
+        let earlier = Some(start - TimeDelta::hours(1));
+        let holder = Holder { instance: id.clone(), attempt: 1, start_time: earlier };
+        assert_eq!(acquire(self.store.as_ref(), &key, &holder, start).await.unwrap(), Slot::Held);
+        (id, key)
     }
 
     /// Makes the bucket refuse every raw object until [`Bench::unblock_bucket`].

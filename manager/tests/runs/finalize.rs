@@ -8,7 +8,7 @@ use manager::finalize::{FinalizeError, Workplace, finalize};
 use manager::record::finalize_only;
 
 use crate::bench::{Bench, Capture, PART_FRAMES, PART_SECS, close, decoded, epoch, loudest, never, record, told};
-use crate::process::{Manager, program};
+use crate::process::{HeldFfmpeg, Manager, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn finalize_alone_makes_the_files_of_an_unfinished_part_and_settles() {
@@ -54,17 +54,19 @@ async fn a_finalizer_that_was_overtaken_does_not_replace_the_newer_files() {
     let bench = Bench::new().await;
     record(&bench.session(), 0, &Capture::starting(epoch()));
     bench.carry().await;
-    bench.finalized("one").await.unwrap();
-    let mut overtaken = bench.keeper(bench.instance().await);
+    bench.relaunch().await;
+    let ffmpeg = HeldFfmpeg::new(bench.folder.path());
+    let mut overtaken = Manager::start(&bench, "finalize", "r2", &[ffmpeg.variable()]).await;
+    ffmpeg.is_started().await;
     record(&bench.session(), 1, &Capture::starting(epoch() + Duration::seconds(30)));
     bench.carry().await;
-    let objects = bench.objects().await;
-    let place = |name: &str| Workplace { folder: bench.folder.path().join(name), own: None };
-    let mut quick = bench.keeper(bench.another_run("r2").await);
-    let files = finalize(&mut quick, &objects, &place("two"), None).await.unwrap();
-    let refused = finalize(&mut overtaken, &objects, &place("late"), None).await;
-    assert!(matches!(refused, Err(FinalizeError::Fenced(_))), "{refused:?}");
-    assert_eq!(bench.manifest().artifacts, files[..2]);
+    bench.relaunch().await;
+    let mut quick = Manager::start(&bench, "finalize", "r3", &[]).await;
+    assert_eq!(quick.ended().await, Some(0), "{}", quick.told());
+    ffmpeg.let_go();
+    assert_eq!(overtaken.ended().await, Some(70), "{}", overtaken.told());
+    assert_eq!(bench.manifest().artifacts, bench.instance().await.instance.facts.artifacts[..2]);
+    assert_eq!(decoded(&bench.file(ObjectName::Video)), (2 * PART_FRAMES, String::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

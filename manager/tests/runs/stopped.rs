@@ -4,6 +4,7 @@ use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectName;
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::SessionPhase;
+use bot_store::DocumentKey;
 use rustix::process::Signal;
 
 use crate::bench::{Bench, Capture, PART_FRAMES, decoded, epoch, record};
@@ -40,6 +41,20 @@ async fn sigterm_before_the_join_joins_nothing() {
     manager.signal(Signal::TERM);
     assert_eq!(manager.ended().await, Some(143), "{}", manager.told());
     assert_eq!(sidecar.starts(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_while_waiting_for_the_call_s_slot_joins_nothing() {
+    let bench = Bench::new().await;
+    let (other, key) = bench.held_slot().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut manager = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
+    let slot = async || bench.store.read(&DocumentKey::Slot(key.clone())).await.unwrap().unwrap().fields;
+    until("the manager to wait for the slot", async || slot().await["waiting"] == bench.id.as_str()).await;
+    manager.signal(Signal::TERM);
+    assert_eq!(manager.ended().await, Some(143), "{}", manager.told());
+    assert_eq!((sidecar.starts(), slot().await["bot_instance_id"].as_str()), (0, Some(other.as_str())));
+    assert!(!bench.instance().await.instance.phase.is_terminal());
 }
 
 #[tokio::test(flavor = "multi_thread")]
