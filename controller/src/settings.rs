@@ -101,7 +101,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("EVERYONE_LEFT_SECONDS", "", "a bot leaves when alone for this long"),
     setting("NO_ONE_JOINED_SECONDS", "", "a bot leaves when nobody came for this long"),
     setting("DEFAULT_BOT_NAME", "", "name in the call where the document gives none"),
-    setting("RAW_RETENTION_HOURS", "72", "raw segments are kept this long after done"),
+    setting("RAW_RETENTION_HOURS", "72", "`manager retain` deletes raw segments this long after done"),
     setting("RUN_LEASE_TTL_SECONDS", "60", "a run whose lease is unchanged for this long is suspect"),
     setting("MAX_UNLEASED_SECONDS", "", "a bot that cannot reach the store leaves after this long; unset is never"),
     setting("PRACTICE_ROOM_ORIGIN", "", "origin of practice rooms, handed to the meeting-bot alone"),

@@ -7,8 +7,9 @@ use bot_model::configuration::{Naming, Problem};
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
 use bot_model::process as names;
+use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
-use bot_model::session::SessionLimits;
+use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, SessionLimits};
 
 /// Everything that a run needs to know.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub sidecar_url: String,
     /// Folder of the run.
     pub scratch: PathBuf,
+    /// Earlier runs of this instance whose scratch lies on this machine.
+    pub earlier_runs: Vec<EarlierRun>,
     /// The run lease's clocks.
     pub timings: LeaseTimings,
     /// How long an unleased manager stays in the call; `None` is without limit.
@@ -37,15 +40,61 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Name shown where the document names none.
     pub default_bot_name: String,
+    /// How long to wait for what does not happen.
+    pub patience: Patience,
+}
+
+/// How long a run waits for what does not happen. No settings: they follow from the contract with the meeting-bot, and tests alone
+/// shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A meeting-bot that does not answer is gone; a restarted one joins again.
+    pub silent: Duration,
+    /// A meeting-bot that refuses our session, being busy with another: longer than that one can outlive its own manager.
+    pub refused: Duration,
+    /// From asking the bot to leave to going on without its word.
+    pub leaving: Duration,
+    /// After a SIGTERM, to carry out what lies on the disk.
+    pub drain_on_stop: Duration,
+    /// For a terminal commit while the store is away: the files are safe, only the word is missing.
+    pub settle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            silent: seconds(60),
+            refused: DEAD_MAN_SWITCH + LEAVE_BUDGET + seconds(35),
+            leaving: LEAVE_BUDGET + seconds(20),
+            drain_on_stop: seconds(60),
+            settle: seconds(300),
+        }
+    }
 }
 
 /// Reads variables and gathers problems.
-struct Reader<F> {
+pub(crate) struct Reader<F> {
     lookup: F,
-    problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    pub(crate) fn new(lookup: F) -> Self {
+        Self { lookup, problems: Vec::new() }
+    }
+
+    /// Where the store is.
+    pub(crate) fn store_url(&mut self) -> Option<String> {
+        self.required(names::STORE_URL, "sqlite:/path or firestore:project", |text| text.contains(':').then(|| text.to_owned()))
+    }
+
+    /// Where the files go.
+    pub(crate) fn recordings_url(&mut self) -> Option<String> {
+        let wants = "gs://bucket, s3://bucket or file:///folder";
+        self.required(names::RECORDINGS_URL, wants, |text| text.contains("://").then(|| text.to_owned()))
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
@@ -64,7 +113,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// A whole number of `unit` seconds.
-    fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
+    pub(crate) fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
         let parsed = self.optional(name, "a whole number", |text| text.parse::<u64>().ok()?.checked_mul(unit));
         parsed.unwrap_or(default)
     }
@@ -77,16 +126,12 @@ impl Config {
     /// Every unusable variable.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let naming = Naming::read(&lookup);
-        let mut reader = Reader { lookup, problems: Vec::new() };
+        let mut reader = Reader::new(lookup);
         let instance = reader.required(names::BOT_INSTANCE_ID, "the id of a bot_instances document", InstanceId::parse);
         let attempt =
             reader.required(names::ATTEMPT, "a whole number from 1", |text| text.parse().ok().filter(|attempt| *attempt >= 1));
         let run_id = reader.required(names::RUN_ID, "1 to 32 characters of a-z and 0-9, or a uid", run_label);
-        let store_url = reader
-            .required(names::STORE_URL, "sqlite:/path or firestore:project", |text| text.contains(':').then(|| text.to_owned()));
-        let recordings_url = reader.required(names::RECORDINGS_URL, "gs://bucket, s3://bucket or file:///folder", |text| {
-            text.contains("://").then(|| text.to_owned())
-        });
+        let (store_url, recordings_url) = (reader.store_url(), reader.recordings_url());
         let scratch = reader.required(names::SCRATCH_DIR, "a folder", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
         let sidecar_url = reader.text(names::MEETING_BOT_API_URL).unwrap_or_else(|| "http://127.0.0.1:3000".into());
         let timings = match reader.seconds(names::RUN_LEASE_TTL_SECONDS, 1, 60) {
@@ -96,6 +141,8 @@ impl Config {
         let max_unleased = reader.optional(names::MAX_UNLEASED_SECONDS, "a whole number of seconds", |text| {
             text.parse().ok().map(Duration::from_secs)
         });
+        let earlier_runs =
+            reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
         let limits = limits(&mut reader);
         let default_bot_name = reader.text(names::DEFAULT_BOT_NAME).unwrap_or_else(|| "Meeting Bot".into());
         let mut problems = reader.problems;
@@ -113,10 +160,12 @@ impl Config {
                     recordings_url,
                     sidecar_url,
                     scratch,
+                    earlier_runs,
                     timings,
                     max_unleased,
                     limits,
                     default_bot_name,
+                    patience: Patience::default(),
                 })
             }
             _ => Err(problems),
@@ -128,6 +177,11 @@ impl Config {
 fn run_label(text: &str) -> Option<String> {
     let plain = text.replace('-', "");
     is_run_label(&plain).then_some(plain)
+}
+
+fn parse_earlier(text: &str) -> Option<Vec<EarlierRun>> {
+    let runs: Vec<EarlierRun> = serde_json::from_str(text).ok()?;
+    runs.iter().all(|run| is_run_label(&run.run) && run.attempt >= 1).then_some(runs)
 }
 
 fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimits {
@@ -182,5 +236,14 @@ mod tests {
         let problems =
             read(&[("ATTEMPT", "0"), ("RUN_ID", "A B"), ("MEETING_INACTIVITY_MINUTES", "soon"), ("MEETINGS_QUERY_MODE", "x")]);
         assert_eq!(problems.unwrap_err().len(), 4);
+    }
+
+    #[test]
+    fn earlier_runs_that_could_lead_elsewhere_in_the_bucket_are_refused() {
+        let run = |label: &str| format!(r#"[{{"attempt":1,"run":"{label}","scratch":"/runs/a1/scratch"}}]"#);
+        assert_eq!(read(&[("EARLIER_RUNS", &run("r1"))]).unwrap().earlier_runs[0].attempt, 1);
+        for value in [run("../../x"), run(""), "/runs/a1".to_owned()] {
+            assert_eq!(read(&[("EARLIER_RUNS", &value)]).unwrap_err()[0].variable, "EARLIER_RUNS");
+        }
     }
 }

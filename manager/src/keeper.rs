@@ -5,14 +5,13 @@ use std::time::Duration;
 use bot_model::document::{Facts, RecordingProgress};
 use bot_model::lease::{HeldLease, LeaseTimings};
 use bot_model::lifecycle::Step;
-use bot_store::protocol::run::{Renewal, end_run, freeze, renew, set_path};
+use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_path, set_pointer};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
 use bot_store::{Store, StoreError};
 use chrono::Utc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-/// A store call that takes longer than this is given up; the lease's own clocks decide what that means.
-const STORE_WITHIN: Duration = Duration::from_secs(10);
+use crate::retry::{slow, store_within};
 
 /// The lease of this run.
 pub struct Keeper<'a> {
@@ -86,29 +85,51 @@ impl<'a> Keeper<'a> {
         kept
     }
 
+    /// Does `work` with the lease renewed beside it, however long it takes. `Err` with the reason where the run was fenced: then
+    /// the work is given up.
+    ///
+    /// # Errors
+    /// Fenced.
+    pub async fn keeping<T>(&mut self, work: impl Future<Output = T>) -> Result<T, String> {
+        // Boxed: what it is laid out in grows too deep otherwise.
+        let work = Box::pin(work);
+        tokio::select! {
+            done = work => Ok(done),
+            reason = self.renew_until_fenced() => Err(reason),
+        }
+    }
+
+    async fn renew_until_fenced(&mut self) -> String {
+        loop {
+            sleep_until(self.renewal_due).await;
+            match self.renew_if_due(None).await {
+                Kept::Fenced(reason) => return reason,
+                Kept::Unreachable(error) => tracing::warn!(%error, "the store does not answer; the work goes on"),
+                Kept::Done | Kept::Refused => {}
+            }
+        }
+    }
+
     /// Takes a step; a conflict with an unrelated write is resolved by renewing on what is there now.
     pub async fn step(&mut self, step: Step, note: Note, edit: impl Fn(&mut Facts)) -> Kept {
         for _ in 0..8 {
             let sent = self.begun.elapsed();
-            let tried =
-                tokio::time::timeout(STORE_WITHIN, advance(self.store, &self.record, step, note.clone(), Utc::now(), &edit))
-                    .await;
-            match tried {
-                Ok(Ok(Advanced::Applied(record))) => {
+            let call = advance(self.store, &self.record, step, note.clone(), Utc::now(), &edit);
+            match store_within("step", call).await {
+                Ok(Advanced::Applied(record)) => {
                     self.record = record;
                     self.held.renewed(sent);
                     return Kept::Done;
                 }
-                Ok(Ok(Advanced::Illegal(illegal))) => {
+                Ok(Advanced::Illegal(illegal)) => {
                     tracing::warn!(%illegal, "step refused");
                     return Kept::Refused;
                 }
-                Ok(Ok(Advanced::Conflict)) => match self.refresh().await {
+                Ok(Advanced::Conflict) => match self.refresh().await {
                     Kept::Done => {}
                     other => return other,
                 },
-                Ok(Err(error)) => return Kept::Unreachable(error),
-                Err(_) => return Kept::Unreachable(slow("step")),
+                Err(error) => return Kept::Unreachable(error),
             }
         }
         Kept::Unreachable(slow("step"))
@@ -125,6 +146,12 @@ impl<'a> Keeper<'a> {
         kept
     }
 
+    /// Reports progress and renews.
+    pub async fn report(&mut self, progress: &RecordingProgress) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(renew(self.store, &record, Some(progress), Utc::now())).await
+    }
+
     /// Marks the run as drained.
     pub async fn end_run(&mut self, progress: Option<&RecordingProgress>) -> Kept {
         let record = self.record.clone();
@@ -137,6 +164,18 @@ impl<'a> Keeper<'a> {
         self.rewritten(freeze(self.store, &record, list)).await
     }
 
+    /// Replaces the list of segments whose hash is `replaces` by a longer one; the record then holds the one that stands.
+    pub async fn freeze_again(&mut self, replaces: &str, list: &bot_model::document::FrozenList) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(freeze_again(self.store, &record, replaces, list)).await
+    }
+
+    /// Notes where a linked meeting's pointer lies.
+    pub async fn set_pointer(&mut self, meeting: &bot_model::ids::MeetingPath, address: &str) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_pointer(self.store, &record, meeting, address)).await
+    }
+
     /// Notes where the files go.
     pub async fn set_path(&mut self, path: &bot_model::object_prefix::ObjectPrefix) -> Kept {
         let record = self.record.clone();
@@ -144,22 +183,13 @@ impl<'a> Keeper<'a> {
     }
 
     async fn rewritten(&mut self, call: impl Future<Output = Result<Renewal, StoreError>>) -> Kept {
-        match tokio::time::timeout(STORE_WITHIN, call).await {
-            Ok(Ok(Renewal::Renewed(record))) => {
+        match store_within("renew", call).await {
+            Ok(Renewal::Renewed(record)) => {
                 self.record = record;
                 Kept::Done
             }
-            Ok(Ok(Renewal::Fenced(reason))) => Kept::Fenced(reason),
-            Ok(Err(error)) => Kept::Unreachable(error),
-            Err(_) => Kept::Unreachable(slow("renew")),
+            Ok(Renewal::Fenced(reason)) => Kept::Fenced(reason),
+            Err(error) => Kept::Unreachable(error),
         }
-    }
-}
-
-fn slow(operation: &'static str) -> StoreError {
-    StoreError {
-        kind: bot_store::StoreErrorKind::Unavailable,
-        operation,
-        message: format!("no answer within {STORE_WITHIN:?}, or the document kept changing"),
     }
 }

@@ -6,8 +6,11 @@
 pub mod config;
 pub mod finalize;
 pub mod keeper;
+pub mod leftover;
 pub mod media;
 pub mod objects;
 pub mod record;
+pub mod retain;
+pub mod retry;
 pub mod sidecar;
 pub mod spool;

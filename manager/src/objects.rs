@@ -1,8 +1,8 @@
 //! The bucket: `gs://` by Google's own crate, `s3://` and `file://` by object_store, behind five verbs.
 //!
 //! Raw objects are written create-only: their names hold their checksums, so "exists already" means "identical". Final files
-//! may be replaced until `done`. Every call has a wall-clock limit (a hanging store is a failing store), and what is worth
-//! retrying is retried here and nowhere else.
+//! may be replaced until `done`. Every call has a wall-clock limit for each try (a hanging store is a failing store) and for all
+//! of them, and what is worth retrying is retried here and nowhere else.
 
 mod gcs;
 mod portable;
@@ -10,14 +10,17 @@ mod portable;
 use std::path::Path;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 
 pub use gcs::Gcs;
 pub use portable::Portable;
 
-/// Total time for one call's tries.
-const TOTAL: Duration = Duration::from_secs(60);
+use crate::retry::retried;
+
+/// Opening a bucket may ask a metadata server for credentials.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// One segment of a few MiB.
+const PUT_WITHIN: Duration = Duration::from_secs(30);
 
 /// A failed call to the bucket.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,10 @@ pub struct Head {
     pub crc32c: u32,
 }
 
+/// What lay in an object's place at some instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation(Option<i64>);
+
 /// What a final file carries along.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
@@ -76,7 +83,11 @@ impl Objects {
     /// When the address is none of these, or credentials are missing.
     pub async fn open(url: &str) -> Result<Self, ObjectError> {
         match url.split_once("://") {
-            Some(("gs", place)) if !place.is_empty() => Ok(Self::Gcs(Box::new(Box::pin(Gcs::open(place)).await?))),
+            Some(("gs", place)) if !place.is_empty() => {
+                let opened = tokio::time::timeout(OPEN_WITHIN, Box::pin(Gcs::open(place))).await;
+                let opened = opened.unwrap_or_else(|_| Err(hung("open", OPEN_WITHIN)));
+                Ok(Self::Gcs(Box::new(opened?)))
+            }
             Some(("s3" | "file", _)) => Ok(Self::Portable(Portable::open(url)?)),
             _ => {
                 Err(permanent("open", format!("RECORDINGS_URL is {url:?}; it wants gs://bucket, s3://bucket or file:///folder")))
@@ -97,24 +108,48 @@ impl Objects {
     /// # Errors
     /// When it is neither written nor found written.
     pub async fn put_new(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
-        self.tried("put", Duration::from_secs(30), || async {
+        self.tried("put", PUT_WITHIN, || self.put_new_bare(name, bytes.clone(), label)).await
+    }
+
+    /// One try of [`Objects::put_new`], for a caller that goes on trying by itself.
+    ///
+    /// # Errors
+    /// When it is neither written nor found written.
+    pub async fn put_new_once(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
+        once("put", PUT_WITHIN, self.put_new_bare(name, bytes, label)).await
+    }
+
+    async fn put_new_bare(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
+        match self {
+            Self::Gcs(gcs) => gcs.put_new(name, bytes, label).await,
+            Self::Portable(portable) => portable.put_new(name, bytes, label).await,
+        }
+    }
+
+    /// What lies there now, to be named by [`Objects::put_final`].
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn generation(&self, name: &str) -> Result<Generation, ObjectError> {
+        self.tried("head", Duration::from_secs(60), || async {
             match self {
-                Self::Gcs(gcs) => gcs.put_new(name, bytes.clone(), label).await,
-                Self::Portable(portable) => portable.put_new(name, bytes.clone(), label).await,
+                Self::Gcs(gcs) => gcs.generation(name).await.map(|found| Generation(Some(found))),
+                Self::Portable(_) => Ok(Generation(None)),
             }
         })
         .await
     }
 
-    /// Writes a final file, replacing what an interrupted try left there.
+    /// Writes a final file, replacing what an interrupted try left there, if that is still of the given generation. (Only
+    /// Google Cloud Storage has generations; elsewhere it is replaced as it is.)
     ///
     /// # Errors
-    /// When it could not be written.
-    pub async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
+    /// When it could not be written, or another writer was faster.
+    pub async fn put_final(&self, name: &str, file: &Path, label: &Label, over: Generation) -> Result<(), ObjectError> {
         let limit = upload_limit(file);
         self.tried("put", limit, || async {
             match self {
-                Self::Gcs(gcs) => gcs.put_final(name, file, label).await,
+                Self::Gcs(gcs) => gcs.put_final(name, file, label, over.0.unwrap_or_default()).await,
                 Self::Portable(portable) => portable.put_final(name, file, label).await,
             }
         })
@@ -149,6 +184,34 @@ impl Objects {
         .await
     }
 
+    /// True where there is an object of this name.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn exists(&self, name: &str) -> Result<bool, ObjectError> {
+        self.tried("head", Duration::from_secs(30), || async {
+            match self {
+                Self::Gcs(gcs) => Ok(gcs.generation(name).await? != 0),
+                Self::Portable(portable) => portable.exists(name).await,
+            }
+        })
+        .await
+    }
+
+    /// Removes an object; one that is not there is fine.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub async fn delete(&self, name: &str) -> Result<(), ObjectError> {
+        self.tried("delete", Duration::from_secs(30), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.delete(name).await,
+                Self::Portable(portable) => portable.delete(name).await,
+            }
+        })
+        .await
+    }
+
     /// Names below a folder (with its slash), relative to it, sorted.
     ///
     /// # Errors
@@ -170,17 +233,24 @@ impl Objects {
     where
         F: Future<Output = Result<T, ObjectError>>,
     {
-        let once = || async {
-            let hung = || ObjectError { operation, message: format!("no answer within {limit:?}"), is_transient: true };
-            // Boxed: the clients' futures nest too deep to be laid out within every caller's.
-            tokio::time::timeout(limit, Box::pin(call())).await.unwrap_or_else(|_| Err(hung()))
-        };
-        let backoff = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(8));
-        once.retry(backoff.with_max_times(6).with_total_delay(Some(TOTAL))).when(|error| error.is_transient).await
+        let late = || hung(operation, 2 * limit);
+        let tries = retried(2 * limit, |error: &ObjectError| error.is_transient, late, || once(operation, limit, call()));
+        Box::pin(tries).await
     }
+}
+
+/// One try, under its limit.
+async fn once<T>(
+    operation: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, ObjectError>>,
+) -> Result<T, ObjectError> {
+    // Boxed: the clients' futures nest too deep to be laid out within every caller's.
+    tokio::time::timeout(limit, Box::pin(call)).await.unwrap_or_else(|_| Err(hung(operation, limit)))
+}
+
+fn hung(operation: &'static str, limit: Duration) -> ObjectError {
+    ObjectError { operation, message: format!("no answer within {limit:?}"), is_transient: true }
 }
 
 /// At least two minutes, and time for 1 MiB a second.

@@ -1,23 +1,28 @@
 //! Carries the recording out while it is being made: each closed file of a part goes to the bucket as it closes.
 //!
-//! The disk is the backlog: an outage of the bucket costs nothing but time. Nothing local is deleted here.
+//! The disk is the backlog: an outage of the bucket costs nothing but time. Nothing local is deleted here. A few segments are on
+//! their way at once, fewer where the bucket does not keep up; they are accounted for in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::segment::{INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, segment_file};
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::objects::{Label, ObjectError, Objects};
+use crate::retry::Pauses;
 
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Pause after a failed upload, on top of the bucket's own retries.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// Longest pause between tries while the bucket refuses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// Segments on their way at once, where the bucket keeps up: bounds memory to as many segments.
+const AT_ONCE: usize = 4;
 
 /// Whose recording it is, and where it goes.
 #[derive(Debug, Clone)]
@@ -41,8 +46,17 @@ pub struct Carried {
     pub segments: u64,
     /// Bytes of segments.
     pub bytes: u64,
-    /// Files that lay on the disk, closed, and were not in the bucket yet at the last look.
-    pub waiting: u64,
+    /// Segments of this disk that are in the bucket, whoever brought them there.
+    pub saved: u64,
+}
+
+impl std::ops::AddAssign for Carried {
+    fn add_assign(&mut self, other: Self) {
+        self.parts += other.parts;
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+        self.saved += other.saved;
+    }
 }
 
 /// How far a part is.
@@ -57,12 +71,15 @@ struct Part {
 pub struct Spool {
     objects: Objects,
     route: Route,
+    known: HashSet<String>,
     parts: BTreeMap<u32, Part>,
+    at_once: usize,
     carried: Carried,
     told: watch::Sender<Carried>,
 }
 
 /// What one look did.
+#[derive(PartialEq)]
 enum Looked {
     /// Everything closed is in the bucket.
     Clear,
@@ -70,27 +87,49 @@ enum Looked {
     Moved,
 }
 
+/// What became of one file.
+enum Laid {
+    /// It is in the bucket, with so many bytes.
+    Written(u64),
+    /// It was there before this spool began.
+    Known,
+    /// The disk did not give it: looked at again later.
+    Unreadable,
+}
+
 impl Spool {
     /// A carrier, and where to read how far it is.
     pub fn new(objects: Objects, route: Route) -> (Self, watch::Receiver<Carried>) {
         let (told, read) = watch::channel(Carried::default());
-        (Self { objects, route, parts: BTreeMap::new(), carried: Carried::default(), told }, read)
+        let (known, parts, carried) = (HashSet::new(), BTreeMap::new(), Carried::default());
+        (Self { objects, route, known, parts, at_once: 1, carried, told }, read)
+    }
+
+    /// Neither uploads nor counts what is in the bucket already: names below `raw/`.
+    #[must_use]
+    pub fn knowing(self, known: HashSet<String>) -> Self {
+        Self { known, ..self }
     }
 
     /// Carries until `finish` turns true and everything closed by then is in the bucket. It never gives up: whoever has to
     /// stop earlier drops the future, and the disk keeps what is left.
     pub async fn run(mut self, mut finish: watch::Receiver<bool>) -> Carried {
+        let mut pauses = Pauses::endless(LONGEST_PAUSE);
         loop {
             let last_look = *finish.borrow_and_update();
             match self.look().await {
-                Ok(Looked::Moved) => {}
-                Ok(Looked::Clear) if last_look => return self.carried,
-                Ok(Looked::Clear) => {
-                    let _ = tokio::time::timeout(LOOK_EVERY, finish.changed()).await;
+                Ok(looked) => {
+                    pauses = Pauses::endless(LONGEST_PAUSE);
+                    match looked {
+                        Looked::Clear if last_look => return self.carried,
+                        Looked::Clear => drop(tokio::time::timeout(LOOK_EVERY, finish.changed()).await),
+                        Looked::Moved => {}
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a segment could not be uploaded; it stays on disk and is tried again");
-                    sleep(PAUSE_AFTER_FAILURE).await;
+                    self.at_once = 1;
+                    sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
                 }
             }
         }
@@ -99,57 +138,116 @@ impl Spool {
     async fn look(&mut self) -> Result<Looked, ObjectError> {
         let mut looked = Looked::Clear;
         for number in part_numbers(&self.route.folder) {
-            let folder = self.route.folder.join(part_folder(number));
-            while let Some((kind, file)) = next_file(&folder, self.parts.entry(number).or_default()) {
-                let Ok(bytes) = std::fs::read(&file) else { break };
-                if kind == RawKind::Init && bytes.is_empty() {
-                    break;
-                }
-                self.carry(number, kind, bytes.into()).await?;
+            if self.look_at(number).await? == Looked::Moved {
                 looked = Looked::Moved;
             }
         }
         Ok(looked)
     }
 
-    async fn carry(&mut self, part: u32, kind: RawKind, bytes: Bytes) -> Result<(), ObjectError> {
-        let begun = Instant::now();
-        let crc32c = crc32c::crc32c(&bytes);
-        let size = bytes.len() as u64;
-        let Route { prefix, attempt, run, .. } = &self.route;
-        let name = RawName { attempt: *attempt, run: run.clone(), part, kind, crc32c };
-        let content_type = if kind == RawKind::Part { "application/json" } else { "video/mp4" };
-        let label = Label { content_type, crc32c, segments_sha256: String::new() };
-        self.objects.put_new(&prefix.raw(&name), bytes, &label).await?;
-        let state = self.parts.entry(part).or_default();
-        match kind {
-            RawKind::Part => state.info = true,
-            RawKind::Init => state.init = true,
-            RawKind::Segment(seq) => {
-                state.next = seq + 1;
-                self.carried.parts += u32::from(seq == 0);
-                self.carried.segments += 1;
-                self.carried.bytes += size;
-                tracing::debug!(part, seq, bytes = size, millis = begun.elapsed().as_millis() as u64, "segment carried out");
+    /// A part's head goes first and alone: without it no segment of the part can be played.
+    async fn look_at(&mut self, number: u32) -> Result<Looked, ObjectError> {
+        let part = self.parts.entry(number).or_default();
+        let folder = self.route.folder.join(part_folder(number));
+        let next = match next_head(&folder, part) {
+            Head::Waits => return Ok(Looked::Clear),
+            Head::Next(kind) => vec![kind],
+            Head::There => closed_segments(&folder, part.next).map(RawKind::Segment).take(16 * AT_ONCE).collect(),
+        };
+        let (objects, route, known) = (&self.objects, &self.route, &self.known);
+        let files =
+            stream::iter(next.into_iter().map(|kind| async move { (kind, lay(objects, route, known, number, kind).await) }));
+        let mut results = files.buffered(self.at_once);
+        let mut looked = Looked::Clear;
+        while let Some((kind, laid)) = results.next().await {
+            match laid? {
+                Laid::Unreadable => return Ok(Looked::Clear),
+                laid => account(part, &mut self.carried, kind, &laid),
             }
+            looked = Looked::Moved;
+            self.at_once = (self.at_once + 1).min(AT_ONCE);
+            let _ = self.told.send(self.carried);
         }
-        let _ = self.told.send(self.carried);
-        Ok(())
+        Ok(looked)
     }
 }
 
-/// The next closed file of a part that is not in the bucket yet.
-fn next_file(folder: &Path, part: &mut Part) -> Option<(RawKind, PathBuf)> {
-    let closed = |name: &str| Some(folder.join(name)).filter(|file| file.is_file());
+fn account(part: &mut Part, carried: &mut Carried, kind: RawKind, laid: &Laid) {
+    match kind {
+        RawKind::Part => part.info = true,
+        RawKind::Init => part.init = true,
+        RawKind::Segment(seq) => {
+            part.next = seq + 1;
+            carried.saved += 1;
+            if let Laid::Written(bytes) = laid {
+                *carried += Carried { parts: u32::from(seq == 0), segments: 1, bytes: *bytes, saved: 0 };
+            }
+        }
+    }
+}
+
+/// Brings one file into the bucket, under the name that its bytes give it.
+async fn lay(
+    objects: &Objects,
+    Route { prefix, attempt, run, folder }: &Route,
+    known: &HashSet<String>,
+    part: u32,
+    kind: RawKind,
+) -> Result<Laid, ObjectError> {
+    let file = folder.join(part_folder(part)).join(disk_name(kind));
+    let bytes = match tokio::fs::read(&file).await {
+        Ok(bytes) => Bytes::from(bytes),
+        Err(error) => {
+            tracing::warn!(%error, part, ?kind, "a closed file could not be read");
+            return Ok(Laid::Unreadable);
+        }
+    };
+    let crc32c = crc32c::crc32c(&bytes);
+    let name = RawName { attempt: *attempt, run: run.clone(), part, kind, crc32c };
+    if known.contains(&name.path()) {
+        return Ok(Laid::Known);
+    }
+    let size = bytes.len() as u64;
+    let content_type = if kind == RawKind::Part { "application/json" } else { "video/mp4" };
+    let label = Label { content_type, crc32c, segments_sha256: String::new() };
+    objects.put_new_once(&prefix.raw(&name), bytes, &label).await?;
+    tracing::debug!(part, ?kind, bytes = size, "carried out");
+    Ok(Laid::Written(size))
+}
+
+/// How a part's head stands.
+enum Head {
+    /// Nothing of it can be uploaded yet.
+    Waits,
+    /// This is next.
+    Next(RawKind),
+    /// Both files of it are in the bucket.
+    There,
+}
+
+fn next_head(folder: &Path, part: &Part) -> Head {
     if !part.info {
-        return closed(PART_INFO_FILE).map(|file| (RawKind::Part, file));
+        return if folder.join(PART_INFO_FILE).is_file() { Head::Next(RawKind::Part) } else { Head::Waits };
     }
-    let segment = closed(&segment_file(part.next))?;
-    if !part.init {
-        // Empty until the first segment closes (measured), so it counts only now.
-        return closed(INIT_FILE).map(|file| (RawKind::Init, file));
+    if part.init {
+        return Head::There;
     }
-    Some((RawKind::Segment(part.next), segment))
+    // Empty until the first segment closes (measured), so it counts only then.
+    let has_bytes = folder.join(INIT_FILE).metadata().is_ok_and(|init| init.len() > 0);
+    if has_bytes && folder.join(segment_file(0)).is_file() { Head::Next(RawKind::Init) } else { Head::Waits }
+}
+
+fn closed_segments(folder: &Path, first: u32) -> impl Iterator<Item = u32> {
+    (first..).take_while(move |seq| folder.join(segment_file(*seq)).is_file())
+}
+
+/// The name of a raw object's file in its part's folder.
+pub fn disk_name(kind: RawKind) -> String {
+    match kind {
+        RawKind::Part => PART_INFO_FILE.to_owned(),
+        RawKind::Init => INIT_FILE.to_owned(),
+        RawKind::Segment(seq) => segment_file(seq),
+    }
 }
 
 /// The parts that lie in a session's folder, in order.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -45,6 +46,11 @@ struct Bucket {
     faults: Vec<Fault>,
     generation: i64,
     writes: u64,
+    delay: Duration,
+    at_once: u32,
+    most_at_once: u32,
+    takes_at_once: Option<u32>,
+    refused: u32,
 }
 
 struct Session {
@@ -87,7 +93,7 @@ impl GcsServer {
             .route("/upload/storage/v1/b/{bucket}/o", post(begin_upload))
             .route("/resumable/{session}", put(continue_upload))
             .route("/storage/v1/b/{bucket}/o", get(list))
-            .route("/storage/v1/b/{bucket}/o/{object}", get(read))
+            .route("/storage/v1/b/{bucket}/o/{object}", get(read).delete(delete))
             // The XML protocol's way: no slash is encoded, which the API server's service proxy would decode.
             .route("/{bucket}/{*object}", get(download))
             .layer(DefaultBodyLimit::disable())
@@ -114,6 +120,41 @@ impl GcsServer {
     /// How many writes were applied.
     pub fn writes(&self) -> u64 {
         self.lock().writes
+    }
+
+    /// Takes this long for each upload.
+    pub fn answers_after(&self, delay: Duration) {
+        self.lock().delay = delay;
+    }
+
+    /// The most uploads that were on their way at once.
+    pub fn most_at_once(&self) -> u32 {
+        self.lock().most_at_once
+    }
+
+    /// Refuses with 503 what would be more at once.
+    pub fn takes_at_once(&self, most: u32) {
+        self.lock().takes_at_once = Some(most);
+    }
+
+    /// How many uploads were refused for being too many at once.
+    pub fn refused(&self) -> u32 {
+        self.lock().refused
+    }
+
+    /// Takes the time of an upload, counted; false where it is one too many.
+    async fn work(&self) -> bool {
+        let (delay, is_taken) = {
+            let mut bucket = self.lock();
+            bucket.at_once += 1;
+            bucket.most_at_once = bucket.most_at_once.max(bucket.at_once);
+            let is_taken = bucket.takes_at_once.is_none_or(|most| bucket.at_once <= most);
+            bucket.refused += u32::from(!is_taken);
+            (bucket.delay, is_taken)
+        };
+        tokio::time::sleep(delay).await;
+        self.lock().at_once -= 1;
+        is_taken
     }
 
     fn lock(&self) -> MutexGuard<'_, Bucket> {
@@ -158,6 +199,9 @@ async fn begin_upload(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if !server.work().await {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "backendError");
+    }
     let precondition = parameters.get("ifGenerationMatch").and_then(|text| text.parse().ok());
     let name = parameters.get("name").cloned();
     match parameters.get("uploadType").map(String::as_str) {
@@ -252,6 +296,13 @@ async fn read(
         text("x-goog-hash", format!("crc32c={}", encoded_crc(&object.bytes))),
     ];
     (headers, object.bytes).into_response()
+}
+
+async fn delete(State(server): State<GcsServer>, Path((_, name)): Path<(String, String)>) -> Response {
+    match server.lock().objects.remove(&name) {
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => problem(StatusCode::NOT_FOUND, "No such object"),
+    }
 }
 
 /// Pages of three, so that every listing of a test meets a page's end.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use manager::objects::{Label, Objects, Put};
+use manager::spool::{Route, Spool};
 use tests::gcs::{Fault, GcsServer};
 use tests::process::{Process, until};
 
@@ -44,10 +45,14 @@ async fn conforms(objects: &Objects) {
     let large: Vec<u8> = (0..20_000_001_u32).map(|at| (at % 251) as u8).collect();
     for bytes in [b"interrupted try".as_slice(), &large] {
         let file = write(folder.path(), bytes);
-        objects.put_final("x/video.mp4", &file, &label(bytes)).await.unwrap();
+        let over = objects.generation("x/video.mp4").await.unwrap();
+        objects.put_final("x/video.mp4", &file, &label(bytes), over).await.unwrap();
         let head = objects.head("x/video.mp4").await.unwrap().unwrap();
         assert_eq!((head.bytes, head.crc32c), (bytes.len() as u64, crc32c::crc32c(bytes)));
     }
+    objects.delete("x/raw/b/1").await.unwrap();
+    objects.delete("x/raw/b/1").await.expect("deleting twice is one");
+    assert_eq!(objects.list("x/raw/").await.unwrap(), ["a", "b/2", "c", "d"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,6 +137,64 @@ async fn a_retried_upload_inside() {
     let objects = Objects::open("gs://recordings").await.unwrap();
     let bytes = Bytes::from_static(b"segment");
     assert!(matches!(objects.put_new("x/raw/a", bytes.clone(), &label(&bytes)).await, Ok(Put::Created | Put::Exists)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_not_written_over_a_newer_one_than_was_seen() {
+    let server = GcsServer::start().await.unwrap();
+    let status = tokio::task::spawn_blocking({
+        let host = server.host();
+        move || with_environment("a_file_over_a_newer_one_inside", &[("STORAGE_EMULATOR_HOST", &host)])
+    });
+    assert!(status.await.unwrap().success());
+    assert_eq!(server.object("x/video.mp4").unwrap().bytes, "newer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by a_file_is_not_written_over_a_newer_one_than_was_seen, with its environment"]
+async fn a_file_over_a_newer_one_inside() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let objects = Objects::open("gs://recordings").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let seen = objects.generation("x/video.mp4").await.unwrap();
+    objects.put_final("x/video.mp4", &write(folder.path(), b"newer"), &label(b"newer"), seen).await.unwrap();
+    let late = objects.put_final("x/video.mp4", &write(folder.path(), b"older"), &label(b"older"), seen).await;
+    assert!(!late.unwrap_err().is_transient);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_segments_go_up_at_once_and_fewer_to_a_bucket_that_refuses() {
+    let server = GcsServer::start().await.unwrap();
+    server.answers_after(Duration::from_millis(100));
+    let carry = || {
+        let host = server.host();
+        tokio::task::spawn_blocking(move || with_environment("a_few_segments_inside", &[("STORAGE_EMULATOR_HOST", &host)]))
+    };
+    assert!(carry().await.unwrap().success());
+    assert!((2..=4).contains(&server.most_at_once()), "{} at once", server.most_at_once());
+    assert_eq!(server.refused(), 0);
+    server.takes_at_once(2);
+    assert!(carry().await.unwrap().success(), "nothing is given up");
+    assert!((1..=4).contains(&server.refused()), "{} refused", server.refused());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by a_few_segments_go_up_at_once_and_fewer_to_a_bucket_that_refuses, with its environment"]
+async fn a_few_segments_inside() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let part = folder.path().join("p000");
+    std::fs::create_dir_all(&part).unwrap();
+    for name in ["part.json".into(), "init.mp4".into()].into_iter().chain((0..12).map(bot_model::segment::segment_file)) {
+        std::fs::write(part.join(&name), name.as_bytes()).unwrap();
+    }
+    let prefix = bot_model::object_prefix::ObjectPrefix::parse(&format!("x/{}", uuid::Uuid::new_v4().simple())).unwrap();
+    let route = Route { prefix: prefix.clone(), attempt: 1, run: "r".into(), folder: folder.path().to_owned() };
+    let objects = Objects::open("gs://recordings").await.unwrap();
+    let (_finish, finished) = tokio::sync::watch::channel(true);
+    let carried = Spool::new(objects.clone(), route).0.run(finished).await;
+    assert_eq!((carried.parts, carried.segments), (1, 12));
+    assert_eq!(objects.list(&prefix.raw_folder()).await.unwrap().len(), 14);
 }
 
 #[tokio::test(flavor = "multi_thread")]

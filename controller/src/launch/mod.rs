@@ -10,6 +10,7 @@ pub mod kubernetes;
 mod leftovers;
 pub mod process;
 pub mod run_dir;
+mod scratch;
 
 use std::collections::BTreeMap;
 
@@ -305,6 +306,11 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// True where the runs that this controller launched would be in [`Launcher::list`], so that absence is evidence.
     fn sees_runs_of(&self, controller_id: &str) -> bool;
+
+    /// Jobs with a run that is over and left on a disk in reach what is not in the bucket yet: the next attempt carries it out.
+    async fn unsaved(&self) -> Result<Vec<JobName>, LaunchError> {
+        Ok(Vec::new())
+    }
 
     /// Returns when a run may have changed. Hints may be lost.
     async fn changed(&self);

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bot_model::ids::JobName;
 use bot_model::process as contract;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::run_dir::{self, RunDir, Spec, private_folder};
+use super::scratch;
 use super::{BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, RunKey, RunState, SHARED, allowed};
 use crate::config::RunsConfig;
 
@@ -38,6 +40,7 @@ impl ProcessLauncher {
         private_folder(&ours)
             .and_then(|()| std::fs::write(&mark, ""))
             .map_err(machine(format!("prepare RUNS_DIR {}", config.folder.display())))?;
+        scratch::forget_kept(&config.folder, kept_for(&config));
         let (launching, ended) = (Arc::default(), Arc::new(Notify::new()));
         Ok(Self { config, store_url: store_url.to_owned(), program, launching, ended })
     }
@@ -112,6 +115,7 @@ impl Launcher for ProcessLauncher {
             .blocking(move |runs| {
                 let _one_at_a_time = launching.lock().unwrap_or_else(PoisonError::into_inner);
                 may_start(runs, &key, limit)?;
+                let draft = with_earlier(runs, &key, draft)?;
                 RunDir::create(runs, &draft).map_err(machine(format!("make the folder of {}", key.job)))
             })
             .await?;
@@ -153,8 +157,9 @@ impl Launcher for ProcessLauncher {
     }
 
     async fn remove(&self, run: &RunKey) -> Result<(), LaunchError> {
-        let key = run.clone();
+        let (key, retention) = (run.clone(), kept_for(&self.config));
         self.blocking(move |runs| {
+            scratch::forget_kept(runs, retention);
             let folder = RunDir::of(runs, &key);
             match folder.state() {
                 Ok(state) if !state.is_over() => return Err(LaunchError::Alive),
@@ -172,6 +177,11 @@ impl Launcher for ProcessLauncher {
 
     fn sees_runs_of(&self, controller_id: &str) -> bool {
         self.config.folder.join("controllers").join(file_name(controller_id)).exists()
+    }
+
+    async fn unsaved(&self) -> Result<Vec<JobName>, LaunchError> {
+        let store = self.store_url.clone();
+        self.blocking(move |runs| scratch::unsaved(runs, &store).map_err(machine("look through RUNS_DIR".to_owned()))).await
     }
 
     async fn changed(&self) {
@@ -197,6 +207,23 @@ fn may_start(runs: &Path, key: &RunKey, limit: usize) -> Result<(), LaunchError>
         return if same { Ok(()) } else { Err(LaunchError::OtherAttemptAlive { attempt: other.attempt }) };
     }
     if alive.len() >= limit { Err(LaunchError::Full { limit }) } else { Ok(()) }
+}
+
+/// Tells the manager where the scratch of earlier attempts lies, so that it carries out what they left.
+fn with_earlier(runs: &Path, key: &RunKey, mut spec: Spec) -> Result<Spec, LaunchError> {
+    let failed = || machine("look for earlier attempts".to_owned());
+    let earlier = scratch::earlier(runs, key, &spec.instance_id).map_err(failed())?;
+    if !earlier.is_empty() {
+        let text = serde_json::to_string(&earlier).map_err(std::io::Error::other).map_err(failed())?;
+        spec.manager_variables.insert(contract::EARLIER_RUNS.to_owned(), text);
+    }
+    Ok(spec)
+}
+
+/// How long a run is kept whose recording could not be carried out: as long as raw segments are.
+fn kept_for(config: &RunsConfig) -> Duration {
+    let hours = config.handed_on.get(contract::RAW_RETENTION_HOURS).and_then(|text| text.parse::<u64>().ok());
+    Duration::from_secs(3600 * hours.unwrap_or(contract::DEFAULT_RAW_RETENTION_HOURS))
 }
 
 /// Runs with something alive, of every store: they share this machine.

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::{RunCommand, RunKey, RunState, leftovers};
+use super::{RunCommand, RunKey, RunState, leftovers, scratch};
 
 /// How long the orphans of a killed supervisor may save what they have before they are killed.
 const ORPHAN_GRACE: Duration = Duration::from_secs(120);
@@ -106,6 +106,11 @@ impl RunDir {
         &self.path
     }
 
+    /// The folder that manager and meeting-bot share.
+    pub fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
     /// What the run was told.
     pub fn spec(&self) -> std::io::Result<Spec> {
         Ok(serde_json::from_slice(&std::fs::read(self.path.join("spec.json"))?)?)
@@ -187,9 +192,12 @@ impl RunDir {
         self.path.join("stop").exists()
     }
 
-    /// Removes the folder; the logs move to `{RUNS_DIR}/logs/{job}-a{attempt}`.
+    /// Removes the folder, unless its scratch holds what the bucket lacks: then it is kept elsewhere. The logs move to `{RUNS_DIR}/logs/{job}-a{attempt}`.
     pub fn remove(&self, runs: &Path, key: &RunKey) -> std::io::Result<()> {
         let logs = runs.join("logs").join(format!("{}-a{}", key.job, key.attempt));
+        if scratch::is_unsaved(self) {
+            return scratch::keep(runs, self, key);
+        }
         private_folder(&logs)?;
         for name in ["supervisor.log", "manager.log", "meeting-bot.log", "exit.json"] {
             let _ = std::fs::rename(self.path.join(name), logs.join(name));
@@ -213,7 +221,7 @@ impl RunDir {
 pub fn all(runs: &Path) -> std::io::Result<Vec<(RunDir, Spec)>> {
     let mut found = Vec::new();
     for job in folders(runs)? {
-        if job.file_name().is_some_and(|name| name == "logs") {
+        if job.file_name().is_some_and(|name| name == "logs" || name == scratch::KEPT) {
             continue;
         }
         for attempt in folders(&job)? {

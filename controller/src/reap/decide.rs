@@ -61,7 +61,7 @@ pub struct Observation {
     pub is_meeting_on: bool,
     /// Its time to be joined for the first time has not passed.
     pub is_joinable: bool,
-    /// There are segments in the bucket.
+    /// There are segments in the bucket, or on a disk that the next attempt can reach.
     pub is_recorded: bool,
     /// The call is over for the bot by the document: its outcome is known, or the list of segments is frozen.
     pub is_recording_over: bool,

@@ -60,6 +60,14 @@ impl Engine {
                 return Ok(());
             }
         };
+        // Segments on a disk are a recording, too: without this an instance would end as if nothing had been recorded.
+        let unsaved = match self.launcher.unsaved().await {
+            Ok(unsaved) => unsaved,
+            Err(error) => {
+                tracing::warn!(%error, "the launcher cannot say what its runs left; nothing is reaped");
+                return Ok(());
+            }
+        };
         let alive = runs.iter().filter(|run| !run.state.is_over()).count();
         self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
         let records = self.concerned(&runs).await?;
@@ -69,7 +77,7 @@ impl Engine {
             if self.stop.is_cancelled() {
                 break;
             }
-            let Some(seen) = self.observe(record, &runs, &owners, now) else { continue };
+            let Some(seen) = self.observe(record, &runs, (&owners, &unsaved), now) else { continue };
             let action = decide(&seen);
             if !self.is_certain(record, &seen, action).await {
                 continue;
@@ -147,7 +155,7 @@ impl Engine {
         &self,
         record: &InstanceRecord,
         runs: &[Observed],
-        silent: &HashSet<String>,
+        (silent, unsaved): (&HashSet<String>, &[JobName]),
         now: DateTime<Utc>,
     ) -> Option<Observation> {
         let instance = &record.instance;
@@ -171,7 +179,7 @@ impl Engine {
             is_claim_stale: is_own || silent.contains(owner) || unchanged_for >= self.pace.claim_ttl,
             is_meeting_on: self.is_meeting_on(instance, now),
             is_joinable: self.due(instance, now) != Due::Missed,
-            is_recorded: is_recorded(instance),
+            is_recorded: is_recorded(instance) || unsaved.contains(&JobName::for_instance(&instance.id)),
             is_recording_over: is_recording_over(instance),
             is_cancelled: facts.cancel_requested_at.is_some(),
             finalize_attempts: facts.finalize_attempts,

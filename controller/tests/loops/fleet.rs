@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use bot_model::ids::InstanceId;
+use bot_model::ids::{InstanceId, JobName};
 use controller::launch::{LaunchError, LaunchSpec, Launched, Launcher, Observed, RunCommand, RunKey, RunState};
 
 /// Runs in memory.
@@ -15,6 +15,7 @@ pub(crate) struct Fleet {
     limit: usize,
     fails: Mutex<bool>,
     hides: Mutex<Vec<String>>,
+    unsaved: Mutex<Vec<JobName>>,
 }
 
 struct Run {
@@ -24,7 +25,8 @@ struct Run {
 
 impl Fleet {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { runs: Mutex::default(), started: Mutex::default(), limit, fails: Mutex::new(false), hides: Mutex::default() }
+        let (runs, started, fails, hides, unsaved) = Default::default();
+        Self { runs, started, limit, fails, hides, unsaved }
     }
 
     /// What was started so far.
@@ -48,6 +50,11 @@ impl Fleet {
     /// Runs of this controller are on another machine.
     pub(crate) fn hide(&self, controller_id: &str) {
         self.hides.lock().unwrap().push(controller_id.to_owned());
+    }
+
+    /// Ended runs of this instance hold what is not in the bucket.
+    pub(crate) fn leaves_unsaved(&self, id: &InstanceId) {
+        self.unsaved.lock().unwrap().push(JobName::for_instance(id));
     }
 
     /// Forgets everything, as a machine that was replaced.
@@ -121,6 +128,10 @@ impl Launcher for Fleet {
 
     fn sees_runs_of(&self, controller_id: &str) -> bool {
         !self.hides.lock().unwrap().iter().any(|hidden| hidden == controller_id)
+    }
+
+    async fn unsaved(&self) -> Result<Vec<JobName>, LaunchError> {
+        Ok(self.unsaved.lock().unwrap().clone())
     }
 
     async fn changed(&self) {

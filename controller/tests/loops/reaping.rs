@@ -82,6 +82,20 @@ async fn raw_saved_is_finalized_by_another_run_and_the_run_is_removed_when_it_is
 }
 
 #[tokio::test]
+async fn a_run_lost_with_its_segments_on_the_disk_alone_is_finalized_and_not_given_up() {
+    let site = Site::new(4).await;
+    let controller = site.controller("c");
+    let end = Utc::now() + chrono::Duration::minutes(10);
+    let id = launched(&site, &controller, json!({"end_time": end.to_rfc3339()})).await;
+    site.records(&id, 0).await;
+    site.fleet.leaves_unsaved(&id);
+    site.fleet.end(RunState::Ended { code: None });
+    controller.reap(end).await.unwrap();
+    assert_eq!(commands(&site), [(1, RunCommand::Record), (2, RunCommand::Finalize)]);
+    assert!(!site.record(&id).await.instance.phase.is_terminal());
+}
+
+#[tokio::test]
 async fn a_bot_sent_out_by_sigterm_joins_again_while_the_call_goes_on_but_not_the_next_morning() {
     for (hours, command) in [(0, RunCommand::Record), (9, RunCommand::Finalize)] {
         let site = Site::new(4).await;

@@ -17,5 +17,6 @@ pub mod object_prefix;
 pub mod outcome;
 pub mod process;
 pub mod schedule;
+pub mod scratch;
 pub mod segment;
 pub mod session;

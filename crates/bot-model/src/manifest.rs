@@ -73,6 +73,19 @@ pub struct Gap {
     pub duration_secs: f64,
 }
 
+/// `recording.json` in the path that a linked meeting asked for, where the one set of files lies in another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingPointer {
+    /// [`MANIFEST_VERSION`].
+    pub schema_version: u32,
+    /// The instance that recorded.
+    pub bot_instance_id: InstanceId,
+    /// Full address of the [`RecordingManifest`].
+    pub recording: String,
+    /// Full addresses of `video.mp4` and `audio.m4a`.
+    pub files: Vec<String>,
+}
+
 impl FrozenPart {
     /// The raw names of this part: info, initialisation segment, then the segments in order.
     pub fn raw_names(&self) -> Vec<RawName> {

@@ -15,6 +15,10 @@ pub const RECORDINGS_URL: &str = "RECORDINGS_URL";
 pub const MEETING_BOT_API_URL: &str = "MEETING_BOT_API_URL";
 /// Folder of the run, shared by manager and meeting-bot; removed after the terminal commit.
 pub const SCRATCH_DIR: &str = "SCRATCH_DIR";
+/// Earlier runs of the same instance whose scratch lies on this machine: a JSON array of [`crate::scratch::EarlierRun`]. Absent where
+/// scratch dies with its run. An array and no list of folders: a value that began with a run's folder would mark the process
+/// as one of that run, to be ended with it.
+pub const EARLIER_RUNS: &str = "EARLIER_RUNS";
 /// Origin of practice rooms, for the meeting-bot alone; without it a `practice:` address is refused.
 pub const PRACTICE_ROOM_ORIGIN: &str = "PRACTICE_ROOM_ORIGIN";
 /// TTL of the run lease in seconds; renewals and self-fencing keep the default's proportions.
@@ -37,6 +41,8 @@ pub const NO_ONE_JOINED_SECONDS: &str = "NO_ONE_JOINED_SECONDS";
 pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
 /// Hours that raw segments are kept after `done`.
 pub const RAW_RETENTION_HOURS: &str = "RAW_RETENTION_HOURS";
+/// What an absent [`RAW_RETENTION_HOURS`] means.
+pub const DEFAULT_RAW_RETENTION_HOURS: u64 = 72;
 /// `json` or `text`.
 pub const LOG_FORMAT: &str = "LOG_FORMAT";
 

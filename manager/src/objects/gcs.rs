@@ -1,6 +1,6 @@
 //! Google Cloud Storage, by Google's own crate: resumable, crc32c checked end to end.
 //!
-//! The crate lists objects over gRPC only; the one listing that a finalizer needs goes over the JSON API here, with the
+//! The crate lists objects over gRPC only; listing and deleting go over the JSON API here, with the
 //! crate's credentials. `STORAGE_EMULATOR_HOST` names a local server without credentials, for tests.
 
 use std::path::Path;
@@ -91,9 +91,13 @@ impl Gcs {
         }
     }
 
-    /// Creates the object, or replaces exactly the generation that is there.
-    pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
-        let generation = self.find(name).await?.map_or(0, |(generation, _)| generation);
+    /// The generation that is there; 0 is none.
+    pub(super) async fn generation(&self, name: &str) -> Result<i64, ObjectError> {
+        Ok(self.find(name).await?.map_or(0, |(generation, _)| generation))
+    }
+
+    /// Creates the object, or replaces exactly this generation.
+    pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label, generation: i64) -> Result<(), ObjectError> {
         let source = tokio::fs::File::open(file).await.map_err(|error| permanent("put", error.to_string()))?;
         let written = self
             .storage
@@ -109,11 +113,7 @@ impl Gcs {
             // Another finalizer, or our own try whose answer was lost: the same file is fine.
             Err(error) if error.http_status_code() == Some(412) => match self.find(name).await? {
                 Some((_, head)) if head.crc32c == label.crc32c => Ok(()),
-                _ => Err(ObjectError {
-                    operation: "put",
-                    message: "another writer replaced the object".into(),
-                    is_transient: true,
-                }),
+                _ => Err(permanent("put", "another writer replaced the object".into())),
             },
             Err(error) => Err(from_google("put", &error)),
         }
@@ -155,6 +155,24 @@ impl Gcs {
         }
     }
 
+    pub(super) async fn delete(&self, name: &str) -> Result<(), ObjectError> {
+        let mut url = url::Url::parse(&self.endpoint).map_err(|error| permanent("delete", error.to_string()))?;
+        // Pushed as one segment, so that its slashes are encoded.
+        url.path_segments_mut().map_err(|()| permanent("delete", "the endpoint has no path".into()))?.pop_if_empty().extend([
+            "storage",
+            "v1",
+            "b",
+            &self.bucket,
+            "o",
+            &self.name(name),
+        ]);
+        let answer = self.sent("delete", self.http.delete(url)).await?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        answer.error_for_status().map(drop).map_err(|error| from_http("delete", error))
+    }
+
     /// Generation and head of an object, by opening it.
     async fn find(&self, name: &str) -> Result<Option<(i64, Head)>, ObjectError> {
         match self.storage.read_object(self.resource(), self.name(name)).send().await {
@@ -169,24 +187,18 @@ impl Gcs {
     }
 
     async fn asked<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ObjectError> {
-        let denied = |error: google_cloud_auth::errors::CredentialsError| permanent("list", error.to_string());
+        let answer = self.sent("list", request).await?.error_for_status().map_err(|error| from_http("list", error))?;
+        answer.json().await.map_err(|error| from_http("list", error))
+    }
+
+    /// One request of the JSON API, with credentials.
+    async fn sent(&self, operation: &'static str, request: reqwest::RequestBuilder) -> Result<reqwest::Response, ObjectError> {
+        let denied = |error: google_cloud_auth::errors::CredentialsError| permanent(operation, error.to_string());
         let headers = match self.credentials.headers(http::Extensions::new()).await.map_err(denied)? {
             CacheableResource::New { data, .. } => data,
             CacheableResource::NotModified => http::HeaderMap::new(),
         };
-        let failed = |error: reqwest::Error| {
-            let is_transient = error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429);
-            ObjectError { operation: "list", message: error.without_url().to_string(), is_transient }
-        };
-        request
-            .headers(headers)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(failed)?
-            .json()
-            .await
-            .map_err(failed)
+        request.headers(headers).send().await.map_err(|error| from_http(operation, error))
     }
 
     fn resource(&self) -> String {
@@ -196,6 +208,11 @@ impl Gcs {
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
+}
+
+fn from_http(operation: &'static str, error: reqwest::Error) -> ObjectError {
+    let is_transient = error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429);
+    ObjectError { operation, message: error.without_url().to_string(), is_transient }
 }
 
 fn from_google(operation: &'static str, error: &GoogleError) -> ObjectError {

@@ -94,6 +94,21 @@ impl Portable {
         Ok(Some(head))
     }
 
+    pub(super) async fn exists(&self, name: &str) -> Result<bool, ObjectError> {
+        match self.store.head(&self.path(name)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(from_store("head", &error)),
+        }
+    }
+
+    pub(super) async fn delete(&self, name: &str) -> Result<(), ObjectError> {
+        match self.store.delete(&self.path(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_store("delete", &error)),
+        }
+    }
+
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
         let within = format!("{}{folder}", self.prefix);
         let found: Vec<_> = self

@@ -9,19 +9,20 @@ use bot_model::outcome::{Outcome, OutcomeClass, OutcomeKind};
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, Note};
 use chrono::Utc;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::RunError;
 use super::call::{Called, CutShort};
+use super::{RunError, fenced, stopped};
 use crate::config::Config;
-use crate::finalize::{FinalizeError, LEFT_THE_CALL, Workplace, finalize};
+use crate::finalize::{FinalizeError, LEFT_THE_CALL, Workplace, finalize, write_pointers};
 use crate::keeper::{Keeper, Kept};
+use crate::leftover;
 use crate::objects::Objects;
+use crate::retry::{Pauses, verb_within};
 
-/// Pauses between tries to finalize; after the last the raw segments are left for another run.
-const TRIES: [Duration; 4] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(80)];
-/// How long a terminal commit is tried while the store is away: the files are safe, only the word is missing.
-const SETTLE_TRIES: u32 = 60;
+/// Longest pause between tries to commit while the store is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Ends a run whose bot has left the call.
 pub(super) async fn end(
@@ -29,38 +30,65 @@ pub(super) async fn end(
     keeper: &mut Keeper<'_>,
     objects: &Objects,
     called: Called,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<ExitCode, RunError> {
-    let recorded = called.progress.as_ref().is_some_and(|progress| progress.segments > 0);
     match &called.cut_short {
         Some(CutShort::Fenced(reason)) => {
-            tracing::info!(reason, "fenced: what was recorded is in the bucket");
+            tracing::info!(reason, called.is_drained, "fenced: the recording is left to the instance's owner");
             return Ok(ExitCode::Fenced);
         }
-        Some(CutShort::Stopped) => {
-            if !called.is_drained {
-                // Not marked as ended: what lies on this disk is not in the bucket yet.
-                return Ok(ExitCode::Terminated);
-            }
+        // Not marked as ended: what lies on this disk is not in the bucket yet.
+        Some(CutShort::Refused) if !called.is_drained => return Ok(ExitCode::Terminated),
+        Some(CutShort::Refused) => {
             keeper.end_run(called.progress.as_ref()).await;
-            return Ok(if recorded { ExitCode::FinalizeNeeded } else { ExitCode::Terminated });
+            return Ok(ExitCode::RefusedBeforeJoin);
         }
+        Some(CutShort::Stopped) => return Ok(stopped_short(config, keeper, &called).await),
         None => {}
     }
-    if !recorded {
-        return nothing_recorded(config, keeper, called.outcome).await;
+    if !is_recorded(&called) {
+        return nothing_recorded(config, keeper, called.outcome, stop).await;
     }
-    if let Some(code) = enter_finalizing(keeper, &called).await {
+    let entered = tokio::select! {
+        biased;
+        entered = enter_finalizing(keeper, &called, config.patience.settle) => entered,
+        () = stopped(stop) => Some(ExitCode::FinalizeNeeded),
+    };
+    if let Some(code) = entered {
         return Ok(code);
     }
     let own = Some((config.attempt, config.run_id.clone(), called.folder));
     let place = Workplace { folder: config.scratch.join("finalize"), own };
-    make_files_and_settle(config, keeper, objects, &place, called.outcome).await
+    make_files_and_settle(config, keeper, objects, &place, called.outcome, stop).await
+}
+
+fn is_recorded(called: &Called) -> bool {
+    called.progress.as_ref().is_some_and(|progress| progress.segments > 0)
+}
+
+/// SIGTERM, in the call or after it. How a call ended by itself is written down even now: a bot must not join it again.
+async fn stopped_short(config: &Config, keeper: &mut Keeper<'_>, called: &Called) -> ExitCode {
+    // Where something broke, or the bot was sent out, the call may go on: it is joined again.
+    let is_over = called.outcome.kind.class() != OutcomeClass::Failed;
+    if is_over && (is_recorded(called) || !called.is_drained) {
+        let limit = config.patience.drain_on_stop / 3;
+        if let Some(code @ ExitCode::Fenced) = enter_finalizing(keeper, called, limit).await {
+            return code;
+        }
+    }
+    if !called.is_drained {
+        // Not marked as ended: what lies on this disk is not in the bucket yet.
+        return ExitCode::Terminated;
+    }
+    keeper.end_run(called.progress.as_ref()).await;
+    if is_recorded(called) { ExitCode::FinalizeNeeded } else { ExitCode::Terminated }
 }
 
 /// Writes that the bot is out of the call, waiting for the store if need be: without this step nothing could be settled.
 /// Answers an exit code where the run has to end.
-async fn enter_finalizing(keeper: &mut Keeper<'_>, called: &Called) -> Option<ExitCode> {
-    for _ in 0..SETTLE_TRIES {
+async fn enter_finalizing(keeper: &mut Keeper<'_>, called: &Called, limit: Duration) -> Option<ExitCode> {
+    let mut pauses = Pauses::over(limit, LONGEST_PAUSE);
+    loop {
         let note = Note::new("manager", LEFT_THE_CALL).detail(&called.outcome.message);
         let edit = |facts: &mut Facts| {
             facts.recording = called.progress.clone();
@@ -69,21 +97,23 @@ async fn enter_finalizing(keeper: &mut Keeper<'_>, called: &Called) -> Option<Ex
         };
         match keeper.step(Step::Finalize, note, edit).await {
             Kept::Done => return None,
-            Kept::Fenced(reason) => {
-                tracing::info!(reason, "fenced before finalizing");
-                return Some(ExitCode::Fenced);
-            }
+            Kept::Fenced(reason) => return Some(fenced(&reason)),
             Kept::Refused => return Some(ExitCode::Fenced),
-            Kept::Unreachable(error) => {
-                tracing::warn!(%error, "the end of the call could not be written yet");
-                sleep(Duration::from_secs(5)).await;
-            }
+            Kept::Unreachable(error) => tracing::warn!(%error, "the end of the call could not be written yet"),
+        }
+        match pauses.next() {
+            Some(pause) => sleep(pause).await,
+            None => return Some(ExitCode::FinalizeNeeded),
         }
     }
-    Some(ExitCode::FinalizeNeeded)
 }
 
-async fn nothing_recorded(config: &Config, keeper: &mut Keeper<'_>, outcome: Outcome) -> Result<ExitCode, RunError> {
+async fn nothing_recorded(
+    config: &Config,
+    keeper: &mut Keeper<'_>,
+    outcome: Outcome,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<ExitCode, RunError> {
     let outcome = match outcome.kind.class() {
         OutcomeClass::Completed if outcome.kind != OutcomeKind::AskedToLeave => Outcome::new(OutcomeKind::NoRecording),
         _ => outcome,
@@ -91,33 +121,80 @@ async fn nothing_recorded(config: &Config, keeper: &mut Keeper<'_>, outcome: Out
     // Once it was admitted the lifecycle knows no cancelling: it ends as a failure, with its own outcome.
     let can_cancel = next(keeper.record().instance.phase, Step::Cancel).is_ok();
     let step = if outcome.kind == OutcomeKind::AskedToLeave && can_cancel { Step::Cancel } else { Step::Fail };
-    settle_for_good(config, keeper, step, outcome, Vec::new()).await
+    settle_for_good(config, keeper, step, outcome, Vec::new(), stop).await
 }
 
-/// Finalizes, as often as is sensible here, and settles.
+/// Finalizes and settles. Where that fails, the exit code says so and another run is the controller's to launch: tries are not
+/// nested. SIGTERM ends it at once, for whatever is half made is made again.
 pub(super) async fn make_files_and_settle(
     config: &Config,
     keeper: &mut Keeper<'_>,
     objects: &Objects,
     place: &Workplace,
     outcome: Outcome,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<ExitCode, RunError> {
-    for pause in TRIES {
-        sleep(pause).await;
-        match finalize(keeper, objects, place, Some(&outcome)).await {
-            Ok(artifacts) => return settle_for_good(config, keeper, Step::Complete, outcome, artifacts).await,
-            Err(FinalizeError::Fenced(reason)) => {
-                tracing::info!(reason, "fenced while finalizing");
-                return Ok(ExitCode::Fenced);
-            }
-            Err(FinalizeError::Nothing) => {
-                return settle_for_good(config, keeper, Step::Fail, Outcome::new(OutcomeKind::NoRecording), Vec::new()).await;
-            }
-            Err(error) => tracing::error!(%error, "the files could not be made; the raw segments are safe"),
+    let made = tokio::select! {
+        biased;
+        () = stopped(stop) => None,
+        made = Box::pin(finalize(keeper, objects, place, Some(&outcome))) => Some(made),
+    };
+    match made {
+        Some(Ok(artifacts)) => complete(config, keeper, objects, place, (outcome, artifacts), stop).await,
+        Some(Err(FinalizeError::Fenced(reason))) => Ok(fenced(&reason)),
+        Some(Err(FinalizeError::Nothing)) => {
+            let outcome = Outcome::new(OutcomeKind::NoRecording);
+            settle_for_good(config, keeper, Step::Fail, outcome, Vec::new(), stop).await
         }
-        keeper.refresh().await;
+        Some(Err(error)) => Ok(unmade(keeper, &error).await),
+        None => Ok(given_up(keeper).await),
     }
-    Ok(ExitCode::FinalizeNeeded)
+}
+
+/// The files are verified. A meeting that is linked while they were made changes the document, so that the commit conflicts and the
+/// pointers are looked at again.
+async fn complete(
+    config: &Config,
+    keeper: &mut Keeper<'_>,
+    objects: &Objects,
+    place: &Workplace,
+    (outcome, artifacts): (Outcome, Vec<Artifact>),
+    stop: &mut watch::Receiver<bool>,
+) -> Result<ExitCode, RunError> {
+    loop {
+        let written = tokio::select! {
+            biased;
+            () = stopped(stop) => None,
+            written = Box::pin(write_pointers(keeper, objects, &place.folder, &artifacts)) => Some(written),
+        };
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(FinalizeError::Fenced(reason))) => return Ok(fenced(&reason)),
+            Some(Err(error)) => return Ok(unmade(keeper, &error).await),
+            None => return Ok(given_up(keeper).await),
+        }
+        let code = settle_for_good(config, keeper, Step::Complete, outcome.clone(), artifacts.clone(), stop).await?;
+        if code != ExitCode::FinalizeNeeded || !lacks_pointer(keeper) {
+            return Ok(code);
+        }
+    }
+}
+
+fn lacks_pointer(keeper: &Keeper<'_>) -> bool {
+    let facts = keeper.facts();
+    facts.linked_meetings.iter().any(|meeting| meeting.wants_pointer(facts.gcs_path.as_ref()).is_some())
+}
+
+async fn given_up(keeper: &mut Keeper<'_>) -> ExitCode {
+    tracing::info!("stopped while making the files; the raw segments are safe");
+    keeper.end_run(None).await;
+    ExitCode::FinalizeNeeded
+}
+
+async fn unmade(keeper: &mut Keeper<'_>, error: &FinalizeError) -> ExitCode {
+    tracing::error!(%error, "the files could not be made; the raw segments are safe");
+    keeper.end_run(None).await;
+    ExitCode::FinalizeNeeded
 }
 
 /// Commits the terminal state, waiting for the store if need be, and only then deletes anything local.
@@ -127,12 +204,18 @@ async fn settle_for_good(
     step: Step,
     outcome: Outcome,
     artifacts: Vec<Artifact>,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<ExitCode, RunError> {
     let event = if step == Step::Complete { "files_verified" } else { "settled" };
-    for _ in 0..SETTLE_TRIES {
+    let mut pauses = Pauses::over(config.patience.settle, LONGEST_PAUSE);
+    loop {
+        if step == Step::Complete && lacks_pointer(keeper) {
+            return Ok(ExitCode::FinalizeNeeded);
+        }
         if keeper.is_fresh() {
             let note = Note::new("manager", event);
-            match settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, Utc::now()).await {
+            let settling = settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, Utc::now());
+            match verb_within("settle", settling).await {
                 Ok(Advanced::Applied(_)) => {
                     clean_up(config).await;
                     return Ok(ExitCode::Settled);
@@ -142,25 +225,27 @@ async fn settle_for_good(
                     return Ok(ExitCode::Fenced);
                 }
                 Ok(Advanced::Conflict) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "the end could not be committed yet");
-                    sleep(Duration::from_secs(5)).await;
-                }
+                Err(error) => tracing::warn!(%error, "the end could not be committed yet"),
             }
         }
-        match keeper.refresh().await {
-            Kept::Fenced(reason) => {
-                tracing::info!(reason, "fenced before the end was committed");
-                return Ok(ExitCode::Fenced);
-            }
-            Kept::Unreachable(_) => sleep(Duration::from_secs(5)).await,
-            Kept::Done | Kept::Refused => {}
+        if let Kept::Fenced(reason) = keeper.refresh().await {
+            return Ok(fenced(&reason));
+        }
+        let Some(pause) = pauses.next() else { return Ok(ExitCode::FinalizeNeeded) };
+        tokio::select! {
+            biased;
+            () = stopped(stop) => return Ok(ExitCode::FinalizeNeeded),
+            () = sleep(pause) => {}
         }
     }
-    Ok(ExitCode::FinalizeNeeded)
 }
 
+/// Deletes the run's folder, unless segments came to lie there that nobody carried out.
 async fn clean_up(config: &Config) {
+    if !leftover::is_saved(&config.scratch) {
+        tracing::warn!("segments lie on this disk that are not in the bucket; the run's folder is kept");
+        return;
+    }
     if let Err(error) = tokio::fs::remove_dir_all(&config.scratch).await {
         tracing::warn!(%error, "the run's folder could not be removed");
     }

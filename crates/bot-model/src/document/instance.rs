@@ -80,6 +80,9 @@ pub struct Facts {
     /// The files.
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
+    /// When the raw segments that the files were made of were deleted, their retention having passed.
+    #[serde(default)]
+    pub raw_deleted_at: Option<DateTime<Utc>>,
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<Outcome>,
@@ -201,6 +204,9 @@ pub struct LinkedMeeting {
     /// The path that it asked for, where it differs: gets a pointer to the one set of files.
     #[serde(default)]
     pub gcs_path: Option<ObjectPrefix>,
+    /// Full address of that pointer, once it was written ([`crate::manifest::RecordingPointer`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
 }
 
 /// One line of the timeline, in the subcollection `events`, committed together with the change that it tells of.
@@ -292,6 +298,13 @@ impl BotInstance {
     }
 }
 
+impl LinkedMeeting {
+    /// The path of its own that wants a pointer and has none yet.
+    pub fn wants_pointer(&self, files_at: Option<&ObjectPrefix>) -> Option<&ObjectPrefix> {
+        self.gcs_path.as_ref().filter(|path| self.pointer.is_none() && Some(*path) != files_at)
+    }
+}
+
 impl Facts {
     fn new(meeting_url: MeetingUrl) -> Self {
         Self {
@@ -313,6 +326,7 @@ impl Facts {
             frozen: None,
             finalize_attempts: 0,
             artifacts: Vec::new(),
+            raw_deleted_at: None,
             outcome: None,
             processed_at: None,
             linked_meetings: Vec::new(),

@@ -138,7 +138,7 @@ fn instance_for(meeting: &Meeting, id: InstanceId, now: DateTime<Utc>) -> BotIns
     facts.priority = meeting.priority;
     facts.created_at = Some(now);
     facts.call_key = Some(CallKey::derive(&meeting.organization, &meeting.url));
-    facts.linked_meetings = vec![LinkedMeeting { path: meeting.path.clone(), gcs_path: None }];
+    facts.linked_meetings = vec![LinkedMeeting { path: meeting.path.clone(), gcs_path: None, pointer: None }];
     instance
 }
 
@@ -154,7 +154,7 @@ async fn link(
     let known = instance.is_linked(&meeting.path);
     if !known {
         let own_path = meeting.gcs_path.clone().filter(|path| Some(path) != instance.facts.gcs_path.as_ref());
-        instance.facts.linked_meetings.push(LinkedMeeting { path: meeting.path.clone(), gcs_path: own_path });
+        instance.facts.linked_meetings.push(LinkedMeeting { path: meeting.path.clone(), gcs_path: own_path, pointer: None });
     }
     let mut fields = link_fields(store, &instance, now);
     if instance.phase.is_terminal() {

@@ -9,6 +9,7 @@ pub mod claim;
 pub mod enqueue;
 pub mod heartbeat;
 pub mod paths;
+pub mod retain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod rules;
 pub mod run;

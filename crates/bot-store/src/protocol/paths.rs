@@ -1,10 +1,11 @@
 //! One owner a path: recurring meetings reuse a `gcs_path`, and two recordings must never share one.
 
 use bot_model::document::{BotInstance, Fields};
-use bot_model::ids::PathKey;
+use bot_model::ids::{InstanceId, PathKey};
 use bot_model::object_prefix::ObjectPrefix;
 use serde_json::json;
 
+use super::InstanceRecord;
 use crate::{Commit, DocumentKey, Store, StoreError, Write};
 
 /// Reserves the wanted prefix for this instance, or the one below it where another owns that already. Asking again
@@ -17,12 +18,46 @@ pub async fn reserve(store: &dyn Store, instance: &BotInstance, wanted: &ObjectP
     owns(store, instance, &below).await.map(|_| below)
 }
 
-async fn owns(store: &dyn Store, instance: &BotInstance, prefix: &ObjectPrefix) -> Result<bool, StoreError> {
-    let key = DocumentKey::PathOwner(PathKey::derive(prefix));
+/// Reserves the wanted prefix for a pointer to this instance's files. A prefix whose owner ended without a recording (it handed its
+/// meetings over) is taken over: nothing will ever be written there by it.
+pub async fn reserve_pointer(
+    store: &dyn Store,
+    instance: &BotInstance,
+    wanted: &ObjectPrefix,
+) -> Result<ObjectPrefix, StoreError> {
+    if owns(store, instance, wanted).await? || takes_over(store, instance, wanted).await? {
+        return Ok(wanted.clone());
+    }
+    let below = wanted.below(&instance.id);
+    owns(store, instance, &below).await.map(|_| below)
+}
+
+async fn takes_over(store: &dyn Store, instance: &BotInstance, prefix: &ObjectPrefix) -> Result<bool, StoreError> {
+    let Some(found) = store.read(&DocumentKey::PathOwner(PathKey::derive(prefix))).await? else { return Ok(false) };
+    let owner = found.fields.get("bot_instance_id").and_then(serde_json::Value::as_str).and_then(InstanceId::parse);
+    let Some(owner) = owner else { return Ok(false) };
+    let recorded = |owner: &BotInstance| {
+        !owner.facts.artifacts.is_empty() || owner.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
+    };
+    match InstanceRecord::read(store, &owner).await? {
+        Some(owner) if owner.instance.phase.is_terminal() && !recorded(&owner.instance) => {
+            let write = Write::update(found.key, found.version, owned(instance, prefix));
+            Ok(store.commit(vec![write]).await?.is_applied())
+        }
+        _ => Ok(false),
+    }
+}
+
+fn owned(instance: &BotInstance, prefix: &ObjectPrefix) -> Fields {
     let mut fields = Fields::new();
     fields.insert("gcs_path".into(), json!(prefix));
     fields.insert("bot_instance_id".into(), json!(instance.id));
-    if let Ok(Commit::Applied(_)) = store.commit(vec![Write::create(key.clone(), fields)]).await {
+    fields
+}
+
+async fn owns(store: &dyn Store, instance: &BotInstance, prefix: &ObjectPrefix) -> Result<bool, StoreError> {
+    let key = DocumentKey::PathOwner(PathKey::derive(prefix));
+    if let Ok(Commit::Applied(_)) = store.commit(vec![Write::create(key.clone(), owned(instance, prefix))]).await {
         return Ok(true);
     }
     // Taken, or the answer was lost: the document tells.

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::claim::{Claimed, Claimer, claim_all, launched, relaunch};
 use super::enqueue::{Enqueued, enqueue};
-use super::run::{Bind, Purpose, Renewal, bind, end_run, freeze, renew};
+use super::run::{Bind, Purpose, Renewal, bind, end_run, freeze, freeze_again, renew};
 use super::settle::settle;
 use super::slot::{Holder, Slot};
 use super::{Advanced, InstanceRecord, Note, advance, cancel, paths, slot};
@@ -64,6 +64,7 @@ rules![
     a_renewal_reports_a_cancellation,
     a_lost_compare_and_set_is_not_fenced,
     the_first_frozen_list_stands,
+    a_frozen_list_is_replaced_only_by_who_saw_it,
     a_settled_instance_stays_settled,
     what_was_recorded_cannot_be_cancelled_away,
     a_deleted_meeting_is_not_resurrected_by_its_result,
@@ -362,6 +363,21 @@ pub async fn the_first_frozen_list_stands(store: Shared) {
     let Renewal::Renewed(one) = freeze(store.as_ref(), &record, &list("one")).await.expect("freeze") else { panic!("fenced") };
     let Renewal::Renewed(two) = freeze(store.as_ref(), &record, &list("two")).await.expect("freeze") else { panic!("fenced") };
     assert_eq!((one.instance.facts.frozen, two.instance.facts.frozen), (Some(list("one")), Some(list("one"))));
+}
+
+/// See its name.
+pub async fn a_frozen_list_is_replaced_only_by_who_saw_it(store: Shared) {
+    let record = bound(&store).await;
+    let list = |hash: &str| bot_model::document::FrozenList { sha256: hash.into(), parts: Vec::new() };
+    freeze(store.as_ref(), &record, &list("one")).await.expect("freeze");
+    for (saw, longer, stands) in [("none", "two", "one"), ("one", "three", "three"), ("one", "four", "three")] {
+        let again = freeze_again(store.as_ref(), &record, saw, &list(longer)).await.expect("freeze again");
+        let Renewal::Renewed(found) = again else { panic!("fenced") };
+        assert_eq!(found.instance.facts.frozen, Some(list(stands)), "{saw} by {longer}");
+    }
+    let ended = done(&store, &instance(&store, &record.instance.id).await).await;
+    let late = freeze_again(store.as_ref(), &ended, "three", &list("five")).await.expect("freeze again");
+    assert!(matches!(late, Renewal::Fenced(_)), "the list of an instance that has ended was replaced");
 }
 
 /// See its name.

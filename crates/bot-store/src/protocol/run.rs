@@ -132,6 +132,37 @@ pub async fn freeze(store: &dyn Store, record: &InstanceRecord, list: &FrozenLis
     .await
 }
 
+/// Replaces the list of segments by one that holds more, because raw objects came after the freeze. Compare-and-set on the list
+/// itself: where another list than `replaces` stands by now, that one stays.
+pub async fn freeze_again(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    replaces: &str,
+    list: &FrozenList,
+) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| {
+        if instance.facts.frozen.as_ref().is_some_and(|frozen| frozen.sha256 == replaces) {
+            instance.facts.frozen = Some(list.clone());
+        }
+    })
+    .await
+}
+
+/// Notes where the pointer of a linked meeting lies.
+pub async fn set_pointer(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    meeting: &MeetingPath,
+    address: &str,
+) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| {
+        for linked in instance.facts.linked_meetings.iter_mut().filter(|linked| linked.path == *meeting) {
+            linked.pointer = Some(address.to_owned());
+        }
+    })
+    .await
+}
+
 /// Where the files lie, once reserved; the first answer stands.
 pub async fn set_path(
     store: &dyn Store,

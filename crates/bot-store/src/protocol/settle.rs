@@ -51,7 +51,10 @@ async fn results_on_meetings(
     for meeting in linked {
         let key = DocumentKey::Meeting(meeting.path.clone());
         if store.read(&key).await?.is_some() {
-            let fields = meeting_result(bot_status(phase, Some(outcome)), Some(outcome), artifacts);
+            let mut fields = meeting_result(bot_status(phase, Some(outcome)), Some(outcome), artifacts);
+            if let Some(pointer) = &meeting.pointer {
+                fields.insert("recording_pointer".into(), json!(pointer));
+            }
             writes.push(Write { key, precondition: Precondition::Exists, mode: WriteMode::Merge(fields) });
         }
     }

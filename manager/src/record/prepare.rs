@@ -1,0 +1,186 @@
+//! Before the join: the run lease, the path, the live-call slot. Nothing here is lost where it is cut off by SIGTERM: another
+//! attempt binds, reserves the same path and takes the same slot over.
+
+use std::time::Duration;
+
+use bot_model::exit_code::ExitCode;
+use bot_model::ids::{CallKey, InstanceId};
+use bot_model::lifecycle::{Phase, Step};
+use bot_model::object_prefix::ObjectPrefix;
+use bot_model::outcome::{Outcome, OutcomeKind};
+use bot_store::protocol::run::{Bind, Purpose, bind};
+use bot_store::protocol::slot::{Holder, Slot, acquire, is_later_occurrence, join_holder};
+use bot_store::protocol::{Advanced, InstanceRecord, Note, paths, settle};
+use bot_store::{Store, StoreError};
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, sleep};
+
+use super::{RunError, fenced};
+use crate::config::Config;
+use crate::keeper::{Keeper, Kept};
+use crate::retry::verb_within;
+
+/// How often a taken live-call slot is asked for again.
+const SLOT_EVERY: Duration = Duration::from_secs(2);
+
+/// What a run is to do, once it knows.
+pub(super) enum Prepared<'a> {
+    /// Join the call; the slot is ours.
+    Join(Box<Keeper<'a>>, CallKey),
+    /// Join nothing: there is a recording to finish.
+    Finalize(Box<Keeper<'a>>, Outcome),
+    /// Nothing more.
+    Over(ExitCode),
+}
+
+/// Binds, reserves the path, and waits for the call's slot. `has_left` says that earlier runs left segments on this disk.
+pub(super) async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) -> Result<Prepared<'a>, RunError> {
+    let sent_at = Instant::now();
+    let run = (config.attempt, config.run_id.as_str());
+    let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Record, Utc::now())).await?;
+    let has_recording = |record: &InstanceRecord| has_left || was_recorded(record);
+    let kept = |record| Keeper::new(store, record, config.timings, sent_at);
+    match bound {
+        Bind::Fenced(reason) => Ok(Prepared::Over(fenced(&reason))),
+        // Restarted after its call: the bot must not join again.
+        Bind::Bound(record) if record.instance.phase == Phase::Finalizing => {
+            let outcome = record.instance.facts.outcome.clone().unwrap_or_else(|| Outcome::new(OutcomeKind::ManagerLost));
+            Ok(Prepared::Finalize(Box::new(kept(record)), outcome))
+        }
+        Bind::Bound(record) => reserve_and_wait(kept(record), has_left).await,
+        Bind::Cancelled(record) | Bind::Unusable(record, _) if has_recording(&record) => {
+            finalize_instead(kept(record), Outcome::new(OutcomeKind::AskedToLeave)).await
+        }
+        Bind::Cancelled(record) => settled(store, &record, Step::Cancel, Outcome::new(OutcomeKind::Cancelled)).await,
+        Bind::Unusable(record, reason) => {
+            settled(store, &record, Step::Fail, Outcome::with_detail(OutcomeKind::InvalidDocument, reason)).await
+        }
+    }
+}
+
+async fn reserve_and_wait(mut keeper: Keeper<'_>, has_left: bool) -> Result<Prepared<'_>, RunError> {
+    if let Some(code) = reserve_path(&mut keeper).await? {
+        return Ok(Prepared::Over(code));
+    }
+    let key = keeper.facts().call_key.clone().unwrap_or_else(|| call_key(&keeper));
+    match take_slot(&mut keeper, &key, has_left).await? {
+        Taken::Ours => Ok(Prepared::Join(Box::new(keeper), key)),
+        Taken::Given(code) => Ok(Prepared::Over(code)),
+        Taken::GaveUp(outcome) if has_left || was_recorded(keeper.record()) => finalize_instead(keeper, outcome).await,
+        Taken::GaveUp(outcome) => {
+            let step = if outcome.kind == OutcomeKind::Cancelled { Step::Cancel } else { Step::Fail };
+            settled(keeper.store(), keeper.record(), step, outcome).await
+        }
+    }
+}
+
+/// What an earlier attempt recorded becomes files, whatever became of the meeting.
+async fn finalize_instead(mut keeper: Keeper<'_>, outcome: Outcome) -> Result<Prepared<'_>, RunError> {
+    match keeper.step(Step::Finalize, Note::new("manager", "finalizing"), |facts| facts.outcome = Some(outcome.clone())).await {
+        Kept::Done => Ok(Prepared::Finalize(Box::new(keeper), outcome)),
+        Kept::Fenced(reason) => Ok(Prepared::Over(fenced(&reason))),
+        Kept::Refused => Ok(Prepared::Over(ExitCode::Fenced)),
+        Kept::Unreachable(error) => Err(error.into()),
+    }
+}
+
+/// True where an earlier attempt recorded something: then there are files to make, whatever became of the meeting.
+fn was_recorded(record: &InstanceRecord) -> bool {
+    record.instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
+}
+
+fn call_key(keeper: &Keeper<'_>) -> CallKey {
+    CallKey::derive(&keeper.facts().creator_organization_id, &keeper.facts().meeting_url)
+}
+
+async fn settled<'a>(store: &dyn Store, record: &InstanceRecord, step: Step, outcome: Outcome) -> Result<Prepared<'a>, RunError> {
+    let note = Note::new("manager", "settled");
+    let settling = settle::settle(store, record, step, outcome, Vec::new(), note, Utc::now());
+    Ok(Prepared::Over(match verb_within("settle", settling).await? {
+        Advanced::Applied(_) => ExitCode::Settled,
+        // Somebody else was faster; the controller looks at what is there now.
+        Advanced::Conflict | Advanced::Illegal(_) => ExitCode::RefusedBeforeJoin,
+    }))
+}
+
+/// Reserves where the files go, before anything is recorded. Answers an exit code where the run has to end.
+async fn reserve_path(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunError> {
+    let facts = keeper.facts();
+    let day = facts.start_time.or(facts.created_at).unwrap_or_else(Utc::now);
+    let instance = keeper.record().instance.clone();
+    let wanted =
+        facts.gcs_path.clone().unwrap_or_else(|| ObjectPrefix::default_for(&facts.creator_organization_id, day, &instance.id));
+    let reserved = verb_within("reserve", paths::reserve(keeper.store(), &instance, &wanted)).await?;
+    if keeper.facts().gcs_path.as_ref() == Some(&reserved) {
+        return Ok(None);
+    }
+    match keeper.set_path(&reserved).await {
+        Kept::Done => Ok(None),
+        Kept::Fenced(reason) => Ok(Some(fenced(&reason))),
+        Kept::Refused => Ok(Some(ExitCode::RefusedBeforeJoin)),
+        Kept::Unreachable(error) => Err(error.into()),
+    }
+}
+
+enum Taken {
+    Ours,
+    /// The call is not joined; what an earlier attempt recorded still becomes files.
+    GaveUp(Outcome),
+    Given(ExitCode),
+}
+
+/// Waits for the live-call slot: its holder leaves once its own end has passed and somebody waits. Gives up when this
+/// meeting's own end has passed.
+async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Result<Taken, RunError> {
+    let holder = Holder {
+        instance: keeper.record().instance.id.clone(),
+        attempt: keeper.facts().run.as_ref().map_or(0, |run| run.attempt),
+        start_time: keeper.facts().start_time,
+    };
+    let gives_up = keeper.facts().end_time.unwrap_or_else(|| Utc::now() + chrono::Duration::minutes(15));
+    loop {
+        match verb_within("slot", acquire(keeper.store(), key, &holder, Utc::now())).await {
+            Ok(Slot::Held) => return Ok(Taken::Ours),
+            Ok(Slot::Lost) => {}
+            Ok(Slot::Taken { holder: other, start_time }) => {
+                let is_twin = !is_later_occurrence(holder.start_time, start_time);
+                if is_twin && !has_left && !was_recorded(keeper.record()) {
+                    if let Some(code) = hand_over(keeper, &other).await? {
+                        return Ok(Taken::Given(code));
+                    }
+                } else if let Some(outcome) = too_late(&other, gives_up) {
+                    return Ok(Taken::GaveUp(outcome));
+                }
+            }
+            Err(error) if error.is_transient() && Utc::now() < gives_up => {
+                tracing::warn!(%error, "the live-call slot cannot be asked for yet");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        sleep(SLOT_EVERY).await;
+        match keeper.renew_if_due(None).await {
+            Kept::Fenced(reason) => return Ok(Taken::Given(fenced(&reason))),
+            _ if keeper.facts().cancel_requested_at.is_some() => {
+                return Ok(Taken::GaveUp(Outcome::new(OutcomeKind::Cancelled)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One occurrence under two ids: its meetings get the holder's result. `None` asks to look at the slot again.
+async fn hand_over(keeper: &mut Keeper<'_>, other: &InstanceId) -> Result<Option<ExitCode>, StoreError> {
+    tracing::info!(holder = %other, "another bot of this organisation is in this call; handing the meetings over");
+    let joining = join_holder(keeper.store(), keeper.record(), other, Utc::now());
+    if let Advanced::Applied(_) = verb_within("join_holder", joining).await? {
+        return Ok(Some(ExitCode::Settled));
+    }
+    keeper.refresh().await;
+    Ok(None)
+}
+
+fn too_late(other: &InstanceId, gives_up: DateTime<Utc>) -> Option<Outcome> {
+    tracing::info!(holder = %other, "another bot of this organisation is in this call; waiting for it to leave");
+    let detail = format!("Bot {other} stayed in this call until its end.");
+    (Utc::now() > gives_up).then(|| Outcome::with_detail(OutcomeKind::Missed, detail))
+}

@@ -1,0 +1,152 @@
+//! The one place for tries and their pauses: exponential with full jitter, under a total deadline.
+//!
+//! Never nested: what a call retries here, its callers do not retry again, and what the store's adapters retry is not retried
+//! at all. Where a loop goes on for another reason (a spool, a terminal commit), it takes its [`Pauses`] from here and calls
+//! what does not retry.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable as _};
+use bot_store::{StoreError, StoreErrorKind};
+use tokio::time::Instant;
+
+/// A store call that takes longer than this is given up; the lease's own clocks decide what that means.
+pub const STORE_WITHIN: Duration = Duration::from_secs(10);
+/// A verb of several store calls, each with the adapter's own deadline and tries.
+const VERB_WITHIN: Duration = Duration::from_secs(45);
+/// The first pause is at most this long.
+const FIRST: Duration = Duration::from_millis(400);
+
+/// Pauses between tries: each a random share of a bound that doubles. They end where the next would pass the deadline.
+#[derive(Debug)]
+pub struct Pauses {
+    bounds: <ExponentialBuilder as BackoffBuilder>::Backoff,
+    until: Option<Instant>,
+}
+
+impl Pauses {
+    /// Pauses of at most `longest` each, over `total`.
+    pub fn over(total: Duration, longest: Duration) -> Self {
+        Self { until: Some(Instant::now() + total), ..Self::endless(longest) }
+    }
+
+    /// Pauses without an end, for what must never be given up.
+    pub fn endless(longest: Duration) -> Self {
+        let bounds = ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(longest).without_max_times();
+        Self { bounds: bounds.build(), until: None }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.bounds.next()?.mul_f64(chance());
+        let is_in_time = self.until.is_none_or(|until| Instant::now() + pause < until);
+        is_in_time.then_some(pause)
+    }
+}
+
+/// Calls until it succeeds, fails for good, or `total` has passed; the last call is cut off there.
+///
+/// # Errors
+/// The last try's; where the deadline cut it off, what `late` makes.
+pub async fn retried<T, E, F>(
+    total: Duration,
+    is_transient: impl Fn(&E) -> bool,
+    late: impl FnOnce() -> E,
+    call: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let tries = call.retry(Pauses::over(total, Duration::from_secs(8))).when(is_transient);
+    tokio::time::timeout(total, tries).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// One call of the store, under its deadline.
+///
+/// # Errors
+/// The call's own; `Unavailable` where it took too long.
+pub async fn store_within<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    within(STORE_WITHIN, operation, call).await
+}
+
+/// A verb of the protocol that calls the store several times (bind, settle), under its deadline.
+///
+/// # Errors
+/// The call's own; `Unavailable` where it took too long.
+pub async fn verb_within<T>(operation: &'static str, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    within(VERB_WITHIN, operation, call).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    // Boxed: the adapters' futures nest too deep to be laid out within every caller's.
+    tokio::time::timeout(limit, Box::pin(call)).await.unwrap_or_else(|_| Err(slow(operation)))
+}
+
+/// What a store call that took too long is.
+pub fn slow(operation: &'static str) -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        operation,
+        message: format!("no answer within {STORE_WITHIN:?}, or the document kept changing"),
+    }
+}
+
+/// A number from 0 to 1, of the random bits that ids are made of.
+fn chance() -> f64 {
+    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
+    // The lower bits carry the version; 32 upper ones are enough.
+    (bits >> 32) as f64 / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn a_total_deadline_cuts_off_a_try_that_hangs() {
+        let hangs = || std::future::pending::<Result<(), &str>>();
+        assert_eq!(retried(Duration::from_millis(20), |_| true, || "late", hangs).await, Err("late"));
+    }
+
+    #[tokio::test]
+    async fn pauses_end_with_the_total_deadline() {
+        assert_eq!(Pauses::over(Duration::ZERO, Duration::from_secs(8)).next(), None);
+        assert!(Pauses::over(Duration::from_secs(3600), Duration::from_secs(8)).take(50).count() == 50);
+    }
+
+    #[tokio::test]
+    async fn what_fails_for_good_is_tried_once() {
+        let tries = Cell::new(0);
+        let call = || async {
+            tries.set(tries.get() + 1);
+            Err::<(), _>("no")
+        };
+        assert_eq!(retried(Duration::from_secs(60), |_| false, || "late", call).await, Err("no"));
+        assert_eq!(tries.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn pauses_are_spread_over_their_whole_bound() {
+        let longest = Duration::from_secs(8);
+        let late: Vec<Duration> = Pauses::endless(longest).skip(10).take(200).collect();
+        assert!(late.iter().all(|pause| *pause <= longest));
+        assert!(late.iter().any(|pause| *pause < longest / 4) && late.iter().any(|pause| *pause > longest * 3 / 4));
+    }
+
+    #[tokio::test]
+    async fn a_store_call_that_hangs_is_given_up() {
+        let hangs = std::future::pending::<Result<(), StoreError>>();
+        assert!(within(Duration::from_millis(20), "bind", hangs).await.unwrap_err().is_transient());
+    }
+}

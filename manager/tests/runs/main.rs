@@ -1,0 +1,13 @@
+//! Whole runs of the manager against a scripted meeting-bot, a SQLite store and a folder as bucket, with segments of a real ffmpeg.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bench;
+mod busy;
+mod finalize;
+mod pointers;
+mod process;
+mod retained;
+mod sidecar;
+mod stopped;
+mod undrained;

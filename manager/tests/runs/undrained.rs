@@ -1,0 +1,96 @@
+//! A run that ends with segments still on its disk: the next attempt carries them out before the list is frozen.
+
+use bot_model::lifecycle::Phase;
+use bot_model::object_prefix::ObjectName;
+use bot_model::outcome::OutcomeKind;
+use bot_model::scratch::EarlierRun;
+use bot_model::session::SessionPhase;
+use manager::leftover;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::bench::{Bench, Capture, PART_FRAMES, decoded, epoch, record};
+use crate::process::{Manager, until};
+use crate::sidecar::Sidecar;
+
+/// A manager that is killed while nothing of what it recorded has reached the bucket.
+async fn killed_undrained(bench: &Bench) {
+    bench.block_bucket();
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut manager = Manager::start(bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.close_segments(3);
+    until("the recording", async || bench.instance().await.instance.phase == Phase::Recording).await;
+    manager.signal(Signal::KILL);
+    manager.ended().await;
+    bench.unblock_bucket();
+    assert_eq!(bench.carried().await, 0);
+    bench.relaunch().await;
+}
+
+/// What the process launcher says of attempt 1.
+pub(crate) fn earlier(bench: &Bench) -> (&'static str, String) {
+    ("EARLIER_RUNS", json!([{"attempt": 1, "run": "r1", "scratch": bench.folder.path().join("r1")}]).to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finalize_run_carries_out_what_a_killed_run_left_on_the_disk() {
+    let bench = Bench::new().await;
+    killed_undrained(&bench).await;
+    let mut second = Manager::start(&bench, "finalize", "r2", &[earlier(&bench)]).await;
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    assert_eq!(bench.instance().await.instance.phase, Phase::Done);
+    assert_eq!(decoded(&bench.file(ObjectName::Video)), (PART_FRAMES, String::new()));
+    let raw = bench.objects().await.list(&bench.prefix.raw_folder()).await.unwrap();
+    assert!(raw.iter().all(|name| name.starts_with("a1-r1/")), "under another run's name: {raw:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_run_carries_out_what_a_killed_run_left_on_the_disk() {
+    let bench = Bench::new().await;
+    killed_undrained(&bench).await;
+    let other = bench.folder.path().join("second");
+    std::fs::create_dir_all(&other).unwrap();
+    let sidecar = Sidecar::start(&other).await;
+    let mut second = Manager::start(&bench, "record", "r2", &[sidecar.variable(), earlier(&bench)]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.close_segments(1);
+    until("the recording", async || bench.instance().await.instance.phase == Phase::Recording).await;
+    sidecar.end(OutcomeKind::HostEnded);
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    assert_eq!(decoded(&bench.file(ObjectName::Video)).0, 2 * PART_FRAMES);
+    let recording = bench.instance().await.instance.facts.recording.unwrap();
+    assert_eq!((recording.parts, recording.segments), (2, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_meets_a_cancelled_meeting_still_makes_files_of_what_a_killed_run_left() {
+    let bench = Bench::new().await;
+    killed_undrained(&bench).await;
+    bench.cancel_meeting().await;
+    let sidecar = Sidecar::start(&bench.folder.path().join("r1")).await;
+    let mut second = Manager::start(&bench, "record", "r2", &[sidecar.variable(), earlier(&bench)]).await;
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    assert_eq!(sidecar.starts(), 0);
+    assert_eq!(bench.instance().await.instance.phase, Phase::Done);
+    assert_eq!(decoded(&bench.file(ObjectName::Video)).0, PART_FRAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scratch_counts_as_saved_only_as_far_as_its_segments_reached_the_bucket() {
+    let bench = Bench::new().await;
+    record(&bench.session(), 0, &Capture::starting(epoch()));
+    let scratch = bench.folder.path();
+    let run = EarlierRun { attempt: 1, run: "r1".into(), scratch: scratch.to_owned() };
+    assert!(!leftover::is_saved(scratch));
+    let carry = async || leftover::carry(bench.objects().await, bench.prefix.clone(), vec![run.clone()]).await;
+    assert_eq!(carry().await.segments, 3);
+    assert!(leftover::is_saved(scratch) && leftover::unsaved(std::slice::from_ref(&run)).is_empty());
+    assert_eq!(carry().await.segments, 0, "what is there is not counted again");
+    // A paused bot closes another segment; a folder cannot be read as one.
+    std::fs::create_dir(bench.session().join("p000/seg-000003.m4s")).unwrap();
+    carry().await;
+    assert!(!leftover::is_saved(scratch), "it would be deleted");
+}
