@@ -8,6 +8,7 @@ pub mod gcs;
 pub mod kubernetes;
 pub mod local_kubelet;
 pub mod process;
+pub mod reference;
 pub mod room;
 pub mod run;
 pub mod stack;

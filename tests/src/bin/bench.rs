@@ -17,6 +17,7 @@ use chrono::Utc;
 use rustix::process::Signal;
 use serde_json::json;
 use tests::process::Process;
+use tests::reference::{self, Reference};
 use tests::room::PracticeRoom;
 use tests::run::{Bench, Run};
 use tests::usage::{below, usage};
@@ -32,8 +33,14 @@ async fn main() -> Result<()> {
         Ok(_) => claims("firestore emulator", &format!("firestore:bench-{}", uuid::Uuid::new_v4().simple())).await?,
         Err(_) => println!("claims on Firestore: not measured, FIRESTORE_EMULATOR_HOST is not set"),
     }
-    call().await?;
-    finalize().await
+    let ours = call().await? + finalize().await?;
+    let reference = reference().await?;
+    println!(
+        "capture and conversion: {ours:.1} CPU s a recorded minute, the reference way {reference:.1}: {:.1} times as much",
+        reference / ours
+    );
+    println!("  ours counts ffmpeg, Xvfb and PulseAudio whole; the reference counts only what recording adds to its browser");
+    Ok(())
 }
 
 fn load() -> Result<String> {
@@ -115,7 +122,7 @@ async fn admitted(folder: &Path, code: &str) -> Result<(Call, Run)> {
 }
 
 /// A minute in a call of three: CPU and memory of each process, and the time from the end to the files.
-async fn call() -> Result<()> {
+async fn call() -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let (call, mut run) = admitted(folder.path(), "bench").await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -147,11 +154,11 @@ async fn call() -> Result<()> {
     let status = run.manager.wait(Duration::from_secs(120)).await?;
     ensure!(status.success(), "the manager ended with {status}:\n{}", run.manager.log_tail());
     println!("end of a call of {} s to verified local files: {:.2} s", RECORDED.as_secs() + 5, ended.elapsed().as_secs_f64());
-    Ok(())
+    Ok(capture)
 }
 
 /// CPU of finalizing alone.
-async fn finalize() -> Result<()> {
+async fn finalize() -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let (call, mut run) = admitted(folder.path(), "bench-finalize").await?;
     tokio::time::sleep(RECORDED).await;
@@ -171,5 +178,38 @@ async fn finalize() -> Result<()> {
         RECORDED.as_secs(),
         begun.elapsed().as_secs_f64()
     );
-    Ok(())
+    Ok(cpu)
+}
+
+/// CPU seconds that recording a minute in the page and encoding it afterwards cost, in the same kind of call.
+async fn reference() -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let room = PracticeRoom::start(folder.path()).await?;
+    room.open("reference", json!({"lobby": true, "device_prompt": false})).await?;
+    let _people = [
+        room.participant_process("reference", "Clara", "clock", 1000, folder.path())?,
+        room.participant_process("reference", "Samir", "person", 330, folder.path())?,
+    ];
+    let guest = Reference::join(folder.path(), &room.origin, "reference").await?;
+    let id = room.wait_for("reference", "guest", "waiting", Duration::from_secs(60)).await?;
+    room.act("reference", &id, "admit").await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begun = guest.browser_cpu();
+    tokio::time::sleep(RECORDED).await;
+    let idle = guest.browser_cpu() - begun;
+    guest.record().await?;
+    let begun = guest.browser_cpu();
+    tokio::time::sleep(RECORDED).await;
+    let recording = guest.browser_cpu() - begun;
+    let file = guest.stop().await?;
+    room.end("reference").await?;
+    guest.end().await;
+    let own = i32::try_from(std::process::id())?;
+    let before = usage(own).context("own usage")?.children_secs;
+    let begun = Instant::now();
+    reference::convert(&file).await?;
+    let conversion = usage(own).context("own usage")?.children_secs - before;
+    println!("the reference way, a recorded minute: browser {idle:.2} CPU s without and {recording:.2} with recording");
+    println!("  conversion {conversion:.2} CPU s, {:.1} s from the end of the call to files", begun.elapsed().as_secs_f64());
+    Ok(recording - idle + conversion)
 }
