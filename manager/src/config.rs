@@ -9,7 +9,7 @@ use bot_model::lease::LeaseTimings;
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
-use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, SessionLimits};
+use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, OVERSTAY, SessionLimits};
 
 /// Everything that a run needs to know.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ pub struct Patience {
     pub leaving: Duration,
     /// After a SIGTERM, to carry out what lies on the disk.
     pub drain_on_stop: Duration,
+    /// Beyond the longest stay that the limits allow: a bot that keeps none of them is made to leave.
+    pub overstay: Duration,
     /// For a terminal commit while the store is away: the files are safe, only the word is missing.
     pub settle: Duration,
 }
@@ -68,6 +70,7 @@ impl Default for Patience {
             refused: DEAD_MAN_SWITCH + LEAVE_BUDGET + seconds(35),
             leaving: LEAVE_BUDGET + seconds(20),
             drain_on_stop: seconds(60),
+            overstay: OVERSTAY,
             settle: seconds(300),
         }
     }

@@ -22,6 +22,9 @@ pub const DEAD_MAN_SWITCH: Duration = Duration::from_secs(45);
 /// A bot is out of the call this long after SIGTERM or a leave request, at the latest.
 pub const LEAVE_BUDGET: Duration = Duration::from_secs(10);
 
+/// The three deadlines of a run lie this far apart: the meeting-bot's own limits, the manager's above them, the Job's above that.
+pub const OVERSTAY: Duration = Duration::from_secs(600);
+
 /// Body of `POST /v1/session`. 201 when started, 200 when this very session runs already, 409 when another does,
 /// 400 with a reason when it is unusable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,13 @@ pub struct SessionLimits {
     pub silence_secs: u64,
     /// See `silence_secs`.
     pub silence_start_delay_secs: u64,
+}
+
+impl SessionLimits {
+    /// The longest that a bot which keeps these limits stays, from its start to leaving.
+    pub fn longest_stay(&self) -> Duration {
+        Duration::from_secs(self.join_timeout_secs + self.lobby_timeout_secs + self.max_recording_secs)
+    }
 }
 
 impl Default for SessionLimits {

@@ -58,6 +58,24 @@ async fn a_bot_that_does_not_leave_when_asked_costs_neither_the_run_nor_the_reco
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_keeps_none_of_its_limits_is_made_to_leave_and_the_recording_is_kept() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut config = bench.config("r1").await;
+    config.sidecar_url = sidecar.url.clone();
+    (config.limits.join_timeout_secs, config.limits.lobby_timeout_secs, config.limits.max_recording_secs) = (0, 0, 0);
+    config.patience.overstay = Duration::from_secs(2);
+    let store = std::sync::Arc::clone(&bench.store);
+    let run = tokio::spawn(async move { record(&config, store.as_ref(), never()).await });
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    let ended = tokio::time::timeout(LIMIT, run).await.expect("it is followed for ever");
+    assert_eq!(ended.unwrap().unwrap(), ExitCode::Settled);
+    assert_eq!(bench.instance().await.instance.facts.outcome.unwrap().kind, OutcomeKind::MaxDuration);
+    assert_eq!(decoded(&bench.file(bot_model::object_prefix::ObjectName::Video)).0, PART_FRAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_could_not_drain_in_time_says_so_and_the_next_one_carries_out_the_rest() {
     let bench = Bench::new().await;
     bench.block_bucket();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bot_model::configuration::Problem;
+use bot_model::session::OVERSTAY;
 
 use super::names::{is_dns_name, is_label_value, is_qualified_name, is_quantity};
 
@@ -80,23 +81,21 @@ pub struct RunLimits {
 
 /// Making the files: twice the longest recording would still be a hundredth of this.
 const FINALIZING: Duration = Duration::from_secs(2 * 3600);
-/// The manager's limit lies this far above the meeting-bot's, and the Job's as far above the manager's.
-const STEP: Duration = Duration::from_secs(600);
 
 impl RunLimits {
     /// When the manager has to have left the call, from its own start.
     pub fn manager(self) -> Duration {
-        self.joining + self.recording + STEP
+        self.joining + self.recording + OVERSTAY
     }
 
     /// `activeDeadlineSeconds` of a recording Job, which counts from its creation on, pending time included.
     pub fn record_deadline(self) -> Duration {
-        self.pending + self.manager() + FINALIZING + STEP
+        self.pending + self.manager() + FINALIZING + OVERSTAY
     }
 
     /// The same for a Job that makes files alone.
     pub fn finalize_deadline(self) -> Duration {
-        self.pending + FINALIZING + STEP
+        self.pending + FINALIZING + OVERSTAY
     }
 }
 

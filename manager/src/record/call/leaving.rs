@@ -28,6 +28,10 @@ impl Follower<'_, '_> {
             self.leave(OutcomeKind::AskedToLeave).await;
         } else if self.config.max_unleased.is_some_and(|limit| self.keeper.unrenewed_for() > limit) {
             self.cut(CutShort::Fenced("the lease could not be renewed within MAX_UNLEASED_SECONDS".into())).await;
+        } else if self.began.elapsed() > self.config.limits.longest_stay() + self.config.patience.overstay {
+            tracing::warn!("the meeting-bot has kept none of its limits");
+            let kind = if self.admitted_at.is_some() { OutcomeKind::MaxDuration } else { OutcomeKind::LobbyTimeout };
+            self.leave(kind).await;
         } else if self.is_past_its_end() && self.somebody_waits().await {
             self.leave(OutcomeKind::AskedToLeave).await;
         }
