@@ -51,6 +51,7 @@ struct Bucket {
     most_at_once: u32,
     takes_at_once: Option<u32>,
     refused: u32,
+    is_create_only: bool,
 }
 
 struct Session {
@@ -137,6 +138,11 @@ impl GcsServer {
         self.lock().takes_at_once = Some(most);
     }
 
+    /// Grants the right to create alone, as `roles/storage.objectCreator` does.
+    pub fn grants_creating_alone(&self) {
+        self.lock().is_create_only = true;
+    }
+
     /// How many uploads were refused for being too many at once.
     pub fn refused(&self) -> u32 {
         self.lock().refused
@@ -168,6 +174,10 @@ impl GcsServer {
         }
         let mut bucket = self.lock();
         let found = bucket.objects.get(name).map_or(0, |object| object.generation);
+        if found != 0 && bucket.is_create_only {
+            let denied = "the identity does not have storage.objects.delete access to the Google Cloud Storage object.";
+            return problem(StatusCode::FORBIDDEN, denied);
+        }
         if precondition.is_some_and(|wanted| wanted != found) {
             return problem(StatusCode::PRECONDITION_FAILED, "conditionNotMet");
         }

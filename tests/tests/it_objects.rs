@@ -140,6 +140,19 @@ async fn a_retried_upload_inside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_retried_upload_needs_no_right_but_to_create() {
+    let server = GcsServer::start().await.unwrap();
+    server.grants_creating_alone();
+    server.fail_next(&[Fault::AnswerLost]);
+    let status = tokio::task::spawn_blocking({
+        let host = server.host();
+        move || with_environment("a_retried_upload_inside", &[("STORAGE_EMULATOR_HOST", &host)])
+    });
+    assert!(status.await.unwrap().success());
+    assert_eq!((server.writes(), &*server.object("x/raw/a").unwrap().bytes), (1, &b"segment"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_not_written_over_a_newer_one_than_was_seen() {
     let server = GcsServer::start().await.unwrap();
     let status = tokio::task::spawn_blocking({

@@ -86,7 +86,7 @@ impl Gcs {
         match written {
             Ok(_) => Ok(Put::Created),
             // The name holds the checksum: what is there is what was to be written.
-            Err(error) if error.http_status_code() == Some(412) => Ok(Put::Exists),
+            Err(error) if error.http_status_code() == Some(412) || may_not_replace(&error) => Ok(Put::Exists),
             Err(error) => Err(from_google("put", &error)),
         }
     }
@@ -213,6 +213,12 @@ impl Gcs {
 fn from_http(operation: &'static str, error: reqwest::Error) -> ObjectError {
     let is_transient = error.status().is_none_or(|status| status.is_server_error() || status.as_u16() == 429);
     ObjectError { operation, message: error.without_url().to_string(), is_transient }
+}
+
+/// The right to create alone is refused an existing object before its precondition is looked at: replacing one needs the right to
+/// delete, which the refusal names.
+fn may_not_replace(error: &GoogleError) -> bool {
+    error.http_status_code() == Some(403) && error.to_string().contains("storage.objects.delete")
 }
 
 fn from_google(operation: &'static str, error: &GoogleError) -> ObjectError {
