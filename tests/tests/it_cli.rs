@@ -52,3 +52,12 @@ async fn run_until_idle_ends_by_itself_once_its_meeting_has() {
     let instance = stack.instance_of(&meeting).await.unwrap().expect("a bot");
     assert_eq!(instance.facts.outcome.unwrap().kind.as_str(), "meeting_not_found");
 }
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(tests::process::binary("controller").unwrap());
+    let ended = command.args(["indexes"]).env_clear().stdout(writer).output().unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
+}

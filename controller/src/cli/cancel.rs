@@ -9,6 +9,7 @@ use bot_store::{Commit, DocumentKey, Store, Write};
 use chrono::Utc;
 use serde_json::json;
 
+use super::say::say;
 use super::{CliError, open_store};
 
 /// A document that keeps changing is tried this often.
@@ -32,7 +33,7 @@ async fn cancel_meeting(store: &dyn Store, path: &MeetingPath) -> Result<ExitCod
     fields.insert(naming.meeting_status_field.clone(), json!(naming.meeting_cancel_values.first()));
     match store.commit(vec![Write::merge_existing(DocumentKey::Meeting(path.clone()), fields)]).await? {
         Commit::Applied(_) => {
-            println!("{path} is cancelled; a bot that is under way ends by itself");
+            say!("{path} is cancelled; a bot that is under way ends by itself");
             Ok(ExitCode::SUCCESS)
         }
         Commit::Conflict => Err(nothing(path.as_str())),
@@ -43,16 +44,16 @@ async fn cancel_instance(store: &dyn Store, id: &InstanceId) -> Result<ExitCode,
     for _ in 0..TRIES {
         let record = InstanceRecord::read(store, id).await?.ok_or_else(|| nothing(id.as_str()))?;
         if record.instance.phase.is_terminal() {
-            println!("{id} has ended already: {}", record.instance.phase);
+            say!("{id} has ended already: {}", record.instance.phase);
             return Ok(ExitCode::SUCCESS);
         }
         match protocol::cancel(store, &record, Note::new("cli", "cancel_requested"), Utc::now()).await? {
             Advanced::Applied(after) if after.instance.phase.is_terminal() => {
-                println!("{id} is cancelled");
+                say!("{id} is cancelled");
                 return Ok(ExitCode::SUCCESS);
             }
             Advanced::Applied(_) => {
-                println!("{id} was asked to end");
+                say!("{id} was asked to end");
                 return Ok(ExitCode::SUCCESS);
             }
             Advanced::Conflict => {}

@@ -8,6 +8,7 @@ use bot_model::exit_code::ExitCode as Code;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::say::say;
 use super::{CliError, open};
 use crate::config::{Config, Needs, RunsConfig};
 use crate::launch::kubernetes::KubernetesLauncher;
@@ -27,14 +28,14 @@ struct Finding {
 pub(super) async fn doctor() -> Result<ExitCode, CliError> {
     let config = match Config::from_environment(Needs::Everything) {
         Ok(config) => {
-            println!("ok       configuration");
+            say!("ok       configuration");
             config
         }
         Err(problems) => {
             for problem in &problems {
-                println!("WRONG    {problem}");
+                say!("WRONG    {problem}");
             }
-            println!("`controller settings` lists every setting.");
+            say!("`controller settings` lists every setting.");
             // What needs no configuration is told all the same.
             programs().iter().for_each(print);
             return Ok(Code::BadConfiguration.into());
@@ -56,8 +57,8 @@ pub(super) async fn doctor() -> Result<ExitCode, CliError> {
 
 fn print(finding: &Finding) {
     match &finding.problem {
-        None => println!("ok       {}", finding.what),
-        Some(problem) => println!("MISSING  {}: {problem}", finding.what),
+        None => say!("ok       {}", finding.what),
+        Some(problem) => say!("MISSING  {}: {problem}", finding.what),
     }
 }
 

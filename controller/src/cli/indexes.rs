@@ -6,6 +6,7 @@ use bot_store::firestore::indexes;
 use clap::ValueEnum;
 
 use super::CliError;
+use super::say::say;
 use crate::config::{Config, Needs};
 
 /// How to print them.
@@ -23,8 +24,8 @@ pub(super) fn indexes(format: Format) -> Result<ExitCode, CliError> {
     let database = place.split_once('/').map_or("(default)", |(_, database)| database);
     let all = indexes::indexes(&config.naming);
     match format {
-        Format::Gcloud => all.iter().for_each(|index| println!("# {}\n{}", index.why, index.command(database))),
-        Format::Json => println!("{:#}", indexes::as_json(&all)),
+        Format::Gcloud => all.iter().for_each(|index| say!("# {}\n{}", index.why, index.command(database))),
+        Format::Json => say!("{:#}", indexes::as_json(&all)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,12 @@
 //! The command line: what a person or a pod starts. Prints results to standard output, problems to standard error.
-#![allow(clippy::print_stdout, reason = "this is the command line's own output")]
+#![allow(clippy::print_stderr, reason = "this is the command line's own output")]
 
 mod cancel;
 mod doctor;
 mod indexes;
 mod probe;
 mod run;
+mod say;
 mod schedule;
 mod status;
 
@@ -128,7 +129,7 @@ pub fn run() -> ExitCode {
         Command::Probe => Ok(probe::probe()),
         Command::Indexes { format } => indexes::indexes(format),
         Command::Settings { markdown } => {
-            print!("{}", if markdown { settings::page() } else { settings::reference() });
+            say::say!("{}", (if markdown { settings::page() } else { settings::reference() }).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         command => on_runtime(command),

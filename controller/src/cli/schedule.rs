@@ -9,6 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::say::say;
 use super::{CliError, open_store};
 
 /// What to schedule.
@@ -61,7 +62,7 @@ pub(super) async fn schedule(args: Args) -> Result<ExitCode, CliError> {
     if !store.commit(vec![Write::create(DocumentKey::Meeting(path.clone()), fields)]).await?.is_applied() {
         return Err(CliError::Usage(format!("{path} exists already")));
     }
-    println!("{path}");
+    say!("{path}");
     Ok(ExitCode::SUCCESS)
 }
 

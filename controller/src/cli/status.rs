@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::cancel::{meeting, nothing};
+use super::say::say;
 use super::{CliError, open_store};
 
 /// Documents of each kind listed at most.
@@ -41,7 +42,7 @@ pub(super) async fn status(args: Args) -> Result<ExitCode, CliError> {
         let instance = instance_of(store.as_ref(), id).await?;
         let Some(instance) = instance else {
             if !args.follow {
-                println!(
+                say!(
                     "{}",
                     if args.json {
                         "null".to_owned()
@@ -57,7 +58,7 @@ pub(super) async fn status(args: Args) -> Result<ExitCode, CliError> {
         let events = timeline(store.as_ref(), &instance.id).await?;
         let is_last = !args.follow || instance.phase.is_terminal();
         match (args.json, is_last) {
-            (true, true) => println!("{:#}", detail_json(&instance, &events)),
+            (true, true) => say!("{:#}", detail_json(&instance, &events)),
             (true, false) => {}
             (false, _) => shown = show(&instance, &events, shown, is_last),
         }
@@ -96,14 +97,14 @@ async fn timeline(store: &dyn Store, id: &InstanceId) -> Result<Vec<TimelineEven
 /// Prints the timeline from line `shown` on, and at the end the result; answers with how many lines there are now.
 fn show(instance: &BotInstance, events: &[TimelineEvent], shown: usize, is_last: bool) -> usize {
     if shown == 0 {
-        println!("{}  {}  attempt {}", instance.id, instance.facts.meeting_url, instance.facts.attempt);
+        say!("{}  {}  attempt {}", instance.id, instance.facts.meeting_url, instance.facts.attempt);
     }
     for (index, event) in events.iter().enumerate().skip(shown) {
         let before =
             index.checked_sub(1).and_then(|before| events.get(before)).map(|before| event.occurred_at - before.occurred_at);
         let after = before.map_or_else(String::new, |after| format!("+{}", human(after)));
         let detail = if event.detail.is_empty() { String::new() } else { format!("  {}", event.detail) };
-        println!(
+        say!(
             "  {}  {after:>9}  {:<12} {} ({}){detail}",
             event.occurred_at.format("%H:%M:%S"),
             event.phase,
@@ -112,16 +113,16 @@ fn show(instance: &BotInstance, events: &[TimelineEvent], shown: usize, is_last:
         );
     }
     if is_last {
-        println!("phase {}", instance.phase);
+        say!("phase {}", instance.phase);
         if let Some(recording) = &instance.facts.recording {
-            println!("recorded {} segments, {} bytes, in {} parts", recording.segments, recording.bytes, recording.parts);
+            say!("recorded {} segments, {} bytes, in {} parts", recording.segments, recording.bytes, recording.parts);
         }
         if let Some(outcome) = &instance.facts.outcome {
-            println!("outcome {} ({:?}): {}", outcome.kind, outcome.attribution, outcome.message);
+            say!("outcome {} ({:?}): {}", outcome.kind, outcome.attribution, outcome.message);
         }
         for file in &instance.facts.artifacts {
             let length = file.duration_secs.map_or_else(String::new, |secs| format!(", {secs:.1} s"));
-            println!("file {} ({} bytes{length}, crc32c {})", file.object, file.bytes, file.crc32c);
+            say!("file {} ({} bytes{length}, crc32c {})", file.object, file.bytes, file.crc32c);
         }
     }
     events.len()
@@ -151,7 +152,7 @@ async fn overview(store: &dyn Store, as_json: bool) -> Result<ExitCode, CliError
     let meetings: Vec<Value> = meetings.iter().map(|record| meeting_line(record, store)).collect();
     let instances: Vec<Value> = instances.iter().map(|record| instance_line(record, store)).collect();
     if as_json {
-        println!("{:#}", json!({"meetings": meetings, "bot_instances": instances}));
+        say!("{:#}", json!({"meetings": meetings, "bot_instances": instances}));
         return Ok(ExitCode::SUCCESS);
     }
     table("MEETING", &meetings, &["path", "status", "start_time", "bot_status", "bot_instance_id"]);
@@ -192,10 +193,10 @@ fn table(title: &str, rows: &[Value], columns: &[&str]) {
     };
     let width = |column: &&str| rows.iter().map(|row| cell(row, column).chars().count()).chain([column.len()]).max().unwrap_or(0);
     let widths: Vec<usize> = columns.iter().map(width).collect();
-    println!("{title}S ({})", rows.len());
+    say!("{title}S ({})", rows.len());
     let line = |cells: Vec<String>| {
         let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("  {}", padded.join("  ").trim_end());
+        say!("  {}", padded.join("  ").trim_end());
     };
     line(columns.iter().map(|column| (*column).to_owned()).collect());
     for row in rows {

@@ -36,9 +36,6 @@ pub const MANAGER_ONLY: &[&str] = &[
 /// The meeting-bot: it runs the browser.
 pub const BOT_ONLY: &[&str] = &[
     "CHROME_PATH",
-    "XVFB_PATH",
-    "PULSEAUDIO_PATH",
-    "PACTL_PATH",
     "SIGNAL_PACKS_DIR",
     "LD_LIBRARY_PATH",
     "FONTCONFIG_PATH",
