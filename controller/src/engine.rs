@@ -30,12 +30,20 @@ pub(crate) const PAGE: usize = 200;
 const HINT_GAP: Duration = Duration::from_millis(100);
 /// From one reap to the next that a change asks for, at least.
 const REAP_GAP: Duration = Duration::from_secs(1);
+/// From one look to the next at runs that are over and wait for their backoff.
+const WAITING_GAP: Duration = Duration::from_secs(2);
+/// Without a listener, from one look at the meetings of live bots to the next.
+const UNHEARD_CANCEL: Duration = Duration::from_secs(60);
 /// Between heartbeats; a quarter of the time after which others take over.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
 /// Longest pass; what is not done by then is done by the next.
 const PASS_DEADLINE: Duration = Duration::from_secs(300);
 /// SIGTERM to exit.
 pub const STOP_BUDGET: Duration = Duration::from_secs(5);
+
+fn until_next(last: Option<Instant>, every: Duration) -> Duration {
+    last.map_or(Duration::ZERO, |at| every.saturating_sub(at.elapsed()))
+}
 
 /// What the loops share.
 pub struct Engine {
@@ -65,7 +73,6 @@ struct Wake {
     discover: Notify,
     cancel: Notify,
     claim: Notify,
-    reap: Notify,
 }
 
 impl Engine {
@@ -285,11 +292,16 @@ impl Engine {
 
     async fn cancel_loop(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            let look = std::mem::take(&mut *lock(&self.cancel_wanted));
+            let mut look = std::mem::take(&mut *lock(&self.cancel_wanted));
+            if !self.pace.is_listening {
+                // Nothing tells that a meeting was cancelled while its bot is in the call.
+                look.add(Look::Everything);
+            }
             if !self.pass("cancel", self.cancel(look.clone(), Utc::now())).await {
                 lock(&self.cancel_wanted).add(look);
             }
-            self.pause(self.pace.sweep, &self.wake.cancel).await;
+            let every = if self.pace.is_listening { self.pace.sweep } else { self.pace.sweep.min(UNHEARD_CANCEL) };
+            self.pause(every, &self.wake.cancel).await;
         }
     }
 
@@ -301,13 +313,21 @@ impl Engine {
     }
 
     async fn reap_loop(self: Arc<Self>) {
+        let mut looked_at_all: Option<Instant> = None;
         while !self.stop.is_cancelled() {
-            self.pass("reap", self.reap(Utc::now())).await;
             let begun = Instant::now();
+            if until_next(looked_at_all, self.pace.reap).is_zero() {
+                looked_at_all = Some(begun);
+                self.pass("reap", self.reap(Utc::now())).await;
+            } else {
+                self.pass("reap_changed", self.reap_changed(Utc::now())).await;
+            }
+            let until_next = until_next(looked_at_all, self.pace.reap);
+            let rest = if self.has_waiting() { until_next.min(WAITING_GAP) } else { until_next };
             tokio::select! {
-                () = self.pause(self.pace.reap, &self.wake.reap) => {}
+                () = self.pause(rest, &NEVER) => {}
                 () = self.launcher.changed() => {
-                    // Calls end on the hour, many at once; every pass reads all live instances.
+                    // Calls end on the hour, many at once.
                     self.pause(REAP_GAP.saturating_sub(begun.elapsed()), &NEVER).await;
                 }
             }

@@ -164,7 +164,7 @@ impl Metrics {
         for kind in ["unavailable", "unknown", "denied", "refused"] {
             drop(self.store_errors.get_or_create(&Kind { kind }));
         }
-        for pass in ["discover", "cancel", "claim", "reap"] {
+        for pass in ["discover", "cancel", "claim", "reap", "reap_changed"] {
             drop(self.poll_seconds.get_or_create(&LoopLabel { pass }));
         }
         for kind in OutcomeKind::ALL {

@@ -74,7 +74,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("CONTROLLER_ID", "($HOSTNAME or controller)", "names this controller in claims"),
     setting("POLL_INTERVAL", "10", "seconds between polls when no hint comes"),
     setting("LISTEN", "true", "false polls alone, without the store's hints"),
-    setting("REAP_INTERVAL_SECONDS", "10", "seconds between looks at what runs"),
+    setting("REAP_INTERVAL_SECONDS", "20", "seconds between looks at every live bot; the end of a run is acted on at once"),
     setting("SWEEP_INTERVAL_SECONDS", "600", "seconds between full sweeps"),
     setting("MAX_CLAIM_PER_POLL", "10", "instances claimed in one commit at most; more follow at once"),
     setting("CLAIM_TTL_SECONDS", "600", "a claim unchanged for this long is taken over"),

@@ -2,7 +2,7 @@
 
 pub mod decide;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bot_model::document::BotInstance;
@@ -18,12 +18,15 @@ use chrono::{DateTime, Utc};
 use crate::claim::{is_recorded, is_recording_over};
 use crate::discover::meetings_of;
 use crate::engine::{Engine, lock};
-use crate::launch::{Observed, RunCommand, RunKey, RunState};
+use crate::launch::{Observed, RunCommand, RunKey, RunState, TroubleKind};
 use crate::metrics::Metrics;
 use decide::{Action, Evidence, Observation, decide};
 
 /// A claim of this very controller that it does not work on any more (it was restarted) is taken up after this long.
 const OWN_CLAIM: Duration = Duration::from_secs(5);
+
+/// What of a run can call for something to be done.
+type Standing = (RunState, Option<TroubleKind>);
 
 /// What the reaper remembers between its looks, all of it rebuilt by looking again.
 pub struct Memory {
@@ -31,6 +34,10 @@ pub struct Memory {
     evidence: Sightings<InstanceId, (u32, Evidence)>,
     owners: Sightings<String, Option<Version>>,
     strangers: HashSet<RunKey>,
+    /// How each run stood when it was last judged for good.
+    judged: HashMap<RunKey, Standing>,
+    /// A run that is over waits for something to be done about it: its backoff is not over yet.
+    has_waiting: bool,
     alerted: HashSet<(InstanceId, &'static str)>,
     /// Instances whose outcome this process has counted.
     pub(crate) counted: HashSet<InstanceId>,
@@ -43,6 +50,8 @@ impl Default for Memory {
             evidence: Sightings::new(),
             owners: Sightings::new(),
             strangers: HashSet::new(),
+            judged: HashMap::new(),
+            has_waiting: false,
             alerted: HashSet::new(),
             counted: HashSet::new(),
         }
@@ -52,42 +61,92 @@ impl Default for Memory {
 impl Engine {
     /// One look at everything live.
     pub async fn reap(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let Some((runs, unsaved)) = self.runs().await else { return Ok(()) };
+        let alive = runs.iter().filter(|run| !run.state.is_over()).count();
+        self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
+        let records = self.concerned(&runs).await?;
+        self.remember_served(&records);
+        self.judge(&records, &runs, &unsaved, now).await?;
+        self.strangers(&runs, &records).await;
+        let there: HashSet<&RunKey> = runs.iter().map(|run| &run.key).collect();
+        lock(&self.memory).judged.retain(|key, _| there.contains(key));
+        Ok(())
+    }
+
+    /// A look at those alone whose run has ended or got into trouble since it was last judged: every document read is billed.
+    pub async fn reap_changed(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let Some((runs, unsaved)) = self.runs().await else { return Ok(()) };
+        let calls = |run: &&Observed| run.state.is_over() || run.trouble.is_some();
+        let changed: HashSet<InstanceId> = {
+            let judged = &lock(&self.memory).judged;
+            let is_new = |run: &&Observed| judged.get(&run.key) != Some(&standing(run));
+            runs.iter().filter(calls).filter(is_new).map(|run| run.instance_id.clone()).collect()
+        };
+        let mut records = Vec::new();
+        for id in changed {
+            records.extend(InstanceRecord::read(self.store.as_ref(), &id).await?);
+        }
+        self.judge(&records, &runs, &unsaved, now).await
+    }
+
+    /// What runs, and what earlier runs left on this machine; `None` where that cannot be told.
+    async fn runs(&self) -> Option<(Vec<Observed>, Vec<JobName>)> {
         // Runs first: an instance read later than its run can only be further on.
         let runs = match self.launcher.list().await {
             Ok(runs) => runs,
             Err(error) => {
                 tracing::warn!(%error, "the launcher cannot say what runs; nothing is reaped");
-                return Ok(());
+                return None;
             }
         };
         // Segments on a disk are a recording, too: without this an instance would end as if nothing had been recorded.
-        let unsaved = match self.launcher.unsaved().await {
-            Ok(unsaved) => unsaved,
+        match self.launcher.unsaved().await {
+            Ok(unsaved) => Some((runs, unsaved)),
             Err(error) => {
                 tracing::warn!(%error, "the launcher cannot say what its runs left; nothing is reaped");
-                return Ok(());
+                None
             }
-        };
-        let alive = runs.iter().filter(|run| !run.state.is_over()).count();
-        self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
-        let records = self.concerned(&runs).await?;
-        self.remember_served(&records);
-        let owners = self.silent_owners(&records).await?;
-        for record in &records {
+        }
+    }
+
+    async fn judge(
+        &self,
+        records: &[InstanceRecord],
+        runs: &[Observed],
+        unsaved: &[JobName],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let owners = self.silent_owners(records).await?;
+        let mut has_waiting = false;
+        for record in records {
             if self.stop.is_cancelled() {
                 break;
             }
-            let Some(seen) = self.observe(record, &runs, (&owners, &unsaved), now) else { continue };
+            let Some(seen) = self.observe(record, runs, (&owners, unsaved), now) else { continue };
             let action = decide(&seen);
             if !self.is_certain(record, &seen, action).await {
                 continue;
             }
-            if let Err(error) = self.act(record, &runs, action, now).await {
-                self.failed("reap", &error);
+            match self.act(record, runs, action, now).await {
+                Ok(()) => has_waiting |= self.remember_judged(record, runs, action),
+                Err(error) => self.failed("reap", &error),
             }
         }
-        self.strangers(&runs, &records).await;
+        lock(&self.memory).has_waiting = has_waiting;
         Ok(())
+    }
+
+    /// Notes how the instance's runs stood; true where one is over and yet nothing could be done.
+    fn remember_judged(&self, record: &InstanceRecord, runs: &[Observed], action: Action) -> bool {
+        let mine = runs.iter().filter(|run| run.instance_id == record.instance.id);
+        let (waiting, judged): (Vec<_>, Vec<_>) = mine.partition(|run| action == Action::Wait && run.state.is_over());
+        lock(&self.memory).judged.extend(judged.into_iter().map(|run| (run.key.clone(), standing(run))));
+        !waiting.is_empty()
+    }
+
+    /// True where [`Engine::reap_changed`] has something to look at, although nothing changed.
+    pub fn has_waiting(&self) -> bool {
+        lock(&self.memory).has_waiting
     }
 
     /// Nothing is done on a run's absence before it was looked for anew: what is known of runs may lag behind.
@@ -302,6 +361,10 @@ impl Engine {
             tracing::warn!(%error, "the launcher could not do it; it is tried again");
         }
     }
+}
+
+fn standing(run: &Observed) -> Standing {
+    (run.state, run.trouble.as_ref().map(|trouble| trouble.kind))
 }
 
 /// The run of the instance's present attempt.

@@ -39,6 +39,27 @@ async fn a_run_lost_in_the_call_is_launched_again_under_a_new_attempt_and_the_ol
     assert_eq!(facts.recording.unwrap().segments, 5, "what was recorded is remembered");
 }
 
+#[tokio::test]
+async fn between_the_looks_at_everything_an_ended_run_is_acted_on_and_looked_at_again_until_its_backoff_is_over() {
+    let site = Site::new(4).await;
+    let controller = site.controller("c");
+    let id = launched(&site, &controller, json!({})).await;
+    site.records(&id, 5).await;
+    controller.reap_changed(Utc::now()).await.unwrap();
+    assert_eq!(commands(&site).len(), 1, "nothing has ended");
+    site.fleet.end(RunState::Lost);
+    controller.reap_changed(Utc::now()).await.unwrap();
+    assert_eq!(commands(&site).len(), 2);
+    assert!(!controller.has_waiting());
+    site.fleet.end(RunState::Lost);
+    controller.reap_changed(Utc::now()).await.unwrap();
+    assert_eq!(commands(&site).len(), 2, "a second loss is followed by a pause");
+    assert!(controller.has_waiting());
+    site.finishes(&id).await;
+    controller.reap_changed(Utc::now()).await.unwrap();
+    assert_eq!((site.fleet.count(), controller.has_waiting()), (0, false), "it is over and tidied up");
+}
+
 /// The window around the start is for the first join: a bot lost in the lobby, long after the start, is replaced all the same.
 #[tokio::test]
 async fn a_relaunch_that_waits_for_capacity_is_not_given_up_while_the_call_goes_on() {
