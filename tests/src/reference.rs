@@ -102,6 +102,13 @@ impl Reference {
         below(self.browser.group().as_raw_nonzero().get()).values().map(|(cpu, _)| cpu).sum()
     }
 
+    /// CPU seconds of its display and its sound server so far.
+    pub fn around_cpu(&self) -> f64 {
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let below = below(own);
+        ["Xvfb", "pulseaudio"].iter().filter_map(|name| below.get(*name)).map(|(cpu, _)| cpu).sum()
+    }
+
     /// Begins to record.
     pub async fn record(&self) -> Result<()> {
         let page = self.browser.page();
