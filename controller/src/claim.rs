@@ -8,13 +8,12 @@ use bot_model::ids::JobName;
 use bot_model::lifecycle::{Status, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::schedule::Due;
-use bot_store::StoreError;
 use bot_store::protocol::claim::{self, Claimed, Claimer};
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, InstanceRecord, Note};
+use bot_store::{StoreError, clock};
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use uuid::Uuid;
 
 use crate::engine::{Engine, lock};
 use crate::launch::{LaunchError, LaunchSpec, Launched, RunCommand};
@@ -117,7 +116,7 @@ impl Engine {
             self.observe_lag(instance);
         }
         // A conflict means that the manager was faster; then its own state stands.
-        claim::launched(self.store.as_ref(), claimed, &job, Utc::now()).await.map(drop)
+        claim::launched(self.store.as_ref(), claimed, &job, clock::now()).await.map(drop)
     }
 
     async fn not_launched(&self, claimed: &Claimed, error: &LaunchError) -> Result<(), StoreError> {
@@ -127,7 +126,7 @@ impl Engine {
         Metrics::count(&self.metrics.launches, if is_full { "full" } else { "failed" });
         if is_full {
             tracing::info!(bot_instance_id = %id, "no free slot; the claim is given back");
-            return claim::release(self.store.as_ref(), claimed, "no free slot", Utc::now()).await.map(drop);
+            return claim::release(self.store.as_ref(), claimed, "no free slot", clock::now()).await.map(drop);
         }
         let failures = {
             let mut failures = lock(&self.failures);
@@ -139,11 +138,11 @@ impl Engine {
         tracing::error!(bot_instance_id = %id, attempt = record.instance.facts.attempt, failures, %error, "a launch failed");
         let is_recorded = is_recorded(&record.instance);
         if failures < MAX_ATTEMPTS || is_recorded {
-            return claim::release(self.store.as_ref(), claimed, "the launch failed", Utc::now()).await.map(drop);
+            return claim::release(self.store.as_ref(), claimed, "the launch failed", clock::now()).await.map(drop);
         }
         lock(&self.failures).remove(id);
         let outcome = Outcome::with_detail(OutcomeKind::LaunchFailed, error);
-        self.end(record, Step::Fail, outcome, Utc::now()).await
+        self.end(record, Step::Fail, outcome, clock::now()).await
     }
 
     /// Settles and counts. A conflict is looked at again by the next pass.
@@ -222,7 +221,7 @@ impl Engine {
     fn observe_lag(&self, instance: &BotInstance) {
         let lead = chrono::Duration::from_std(self.pace.window.lead).unwrap_or_default();
         let due = instance.facts.start_time.map(|start| start - lead).max(instance.facts.created_at);
-        if let Some(lag) = due.and_then(|due| (Utc::now() - due).to_std().ok()) {
+        if let Some(lag) = due.and_then(|due| (clock::now() - due).to_std().ok()) {
             self.metrics.scheduled_lag.observe(lag.max(Duration::ZERO).as_secs_f64());
         }
     }
@@ -241,7 +240,7 @@ pub(crate) fn is_recording_over(instance: &BotInstance) -> bool {
 
 /// The most urgent ones, in an order of chance among equals: replicas that see the same page do not fight over its head.
 fn chosen(mut candidates: Vec<InstanceRecord>, limit: usize) -> Vec<InstanceRecord> {
-    candidates.sort_by_cached_key(|record| (std::cmp::Reverse(record.instance.facts.priority), Uuid::new_v4()));
+    candidates.sort_by_cached_key(|record| (std::cmp::Reverse(record.instance.facts.priority), clock::random_id()));
     candidates.truncate(limit);
     candidates
 }

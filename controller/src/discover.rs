@@ -1,7 +1,7 @@
 //! Finds due meetings and cancelled ones. Level-triggered: every look judges the documents as they stand, so that nothing
 //! depends on having seen a change.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use bot_model::configuration::Naming;
 use bot_model::document::{BotInstance, Meeting};
@@ -31,7 +31,7 @@ pub enum Look {
     #[default]
     Window,
     /// These meetings, too.
-    These(HashSet<MeetingPath>),
+    These(BTreeSet<MeetingPath>),
     /// Every meeting with a wanted status.
     Everything,
 }
@@ -94,7 +94,7 @@ impl Engine {
         }
     }
 
-    async fn look_at_these(&self, paths: HashSet<MeetingPath>, now: DateTime<Utc>) -> Option<StoreError> {
+    async fn look_at_these(&self, paths: BTreeSet<MeetingPath>, now: DateTime<Utc>) -> Option<StoreError> {
         let looks = futures::stream::iter(paths).map(|path| async move {
             match self.store.read(&DocumentKey::Meeting(path)).await? {
                 Some(record) => self.look_at(record, now).await,

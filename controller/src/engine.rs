@@ -2,7 +2,7 @@
 //!
 //! Each loop's pass is a public function of its own module, so that tests drive it step by step. Hints only make a pass come sooner.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,7 @@ use bot_model::ids::{InstanceId, MeetingPath};
 use bot_model::lifecycle::{Phase, Status};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::protocol::{InstanceRecord, heartbeat};
-use bot_store::{Commit, Hint, InstanceQuery, Record, Store, StoreError, Write};
-use chrono::Utc;
+use bot_store::{Commit, Hint, InstanceQuery, Record, Store, StoreError, Write, clock};
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -55,11 +54,11 @@ pub struct Engine {
     pub metrics: Metrics,
     pub(crate) memory: Mutex<Memory>,
     /// Instances whose launch this process is in the middle of.
-    pub(crate) in_flight: Mutex<HashSet<InstanceId>>,
+    pub(crate) in_flight: Mutex<BTreeSet<InstanceId>>,
     /// Failed launches, with when to try again.
-    pub(crate) failures: Mutex<HashMap<InstanceId, (u32, Instant)>>,
+    pub(crate) failures: Mutex<BTreeMap<InstanceId, (u32, Instant)>>,
     /// The live instances of the last look, with the meetings that each serves.
-    pub(crate) served: Mutex<HashMap<InstanceId, Vec<MeetingPath>>>,
+    pub(crate) served: Mutex<BTreeMap<InstanceId, Vec<MeetingPath>>>,
     started: Instant,
     last_poll: Mutex<Option<Instant>>,
     pub(crate) stop: CancellationToken,
@@ -197,7 +196,7 @@ impl Engine {
         fields.insert(naming.instance_status_field.clone(), naming.status_value(Status::Failed).into());
         fields.insert("phase".into(), Phase::Failed.as_str().into());
         fields.insert("outcome".into(), json!(outcome));
-        fields.insert("processed_at".into(), json!(Utc::now()));
+        fields.insert("processed_at".into(), json!(clock::now()));
         match self.store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await {
             Ok(Commit::Applied(_)) => {
                 self.metrics.quarantined.inc();
@@ -223,6 +222,7 @@ impl Engine {
             match self.store.watch().await {
                 Ok(mut hints) => loop {
                     tokio::select! {
+                        biased;
                         () = self.stop.cancelled() => return,
                         hint = hints.next() => match hint {
                             Some(hint) => self.hinted(hint),
@@ -240,7 +240,7 @@ impl Engine {
     fn hinted(&self, hint: Hint) {
         let look = match hint {
             Hint::Instances => None,
-            Hint::Meeting(path) => Some(Look::These(HashSet::from([path]))),
+            Hint::Meeting(path) => Some(Look::These(BTreeSet::from([path]))),
             Hint::Anything => Some(Look::Everything),
         };
         if let Some(look) = look {
@@ -272,7 +272,7 @@ impl Engine {
         let mut beats = 0;
         while !self.stop.is_cancelled() {
             beats += 1;
-            if let Err(error) = heartbeat::beat(self.store.as_ref(), &self.controller_id, beats, Utc::now()).await {
+            if let Err(error) = heartbeat::beat(self.store.as_ref(), &self.controller_id, beats, clock::now()).await {
                 self.failed("heartbeat", &error);
             }
             self.pause(BEAT_EVERY, &Notify::new()).await;
@@ -282,7 +282,7 @@ impl Engine {
     async fn discover_loop(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
             let look = std::mem::take(&mut *lock(&self.wanted));
-            let done = self.pass("discover", self.discover(look.clone(), Utc::now())).await;
+            let done = self.pass("discover", self.discover(look.clone(), clock::now())).await;
             if !done {
                 lock(&self.wanted).add(look);
             }
@@ -297,7 +297,7 @@ impl Engine {
                 // Nothing tells that a meeting was cancelled while its bot is in the call.
                 look.add(Look::Everything);
             }
-            if !self.pass("cancel", self.cancel(look.clone(), Utc::now())).await {
+            if !self.pass("cancel", self.cancel(look.clone(), clock::now())).await {
                 lock(&self.cancel_wanted).add(look);
             }
             let every = if self.pace.is_listening { self.pace.sweep } else { self.pace.sweep.min(UNHEARD_CANCEL) };
@@ -307,7 +307,7 @@ impl Engine {
 
     async fn claim_loop(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            self.pass("claim", self.claim(Utc::now())).await;
+            self.pass("claim", self.claim(clock::now())).await;
             self.pause(self.pace.poll, &self.wake.claim).await;
         }
     }
@@ -318,18 +318,19 @@ impl Engine {
             let begun = Instant::now();
             if until_next(looked_at_all, self.pace.reap).is_zero() {
                 looked_at_all = Some(begun);
-                self.pass("reap", self.reap(Utc::now())).await;
+                self.pass("reap", self.reap(clock::now())).await;
             } else {
-                self.pass("reap_changed", self.reap_changed(Utc::now())).await;
+                self.pass("reap_changed", self.reap_changed(clock::now())).await;
             }
             let until_next = until_next(looked_at_all, self.pace.reap);
             let rest = if self.has_waiting() { until_next.min(WAITING_GAP) } else { until_next };
             tokio::select! {
-                () = self.pause(rest, &NEVER) => {}
+                biased;
                 () = self.launcher.changed() => {
                     // Calls end on the hour, many at once.
                     self.pause(REAP_GAP.saturating_sub(begun.elapsed()), &NEVER).await;
                 }
+                () = self.pause(rest, &NEVER) => {}
             }
         }
     }
@@ -356,10 +357,12 @@ impl Engine {
     async fn pause(&self, interval: Duration, hint: &Notify) {
         let begun = Instant::now();
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(interval) => {}
             () = hint.notified() => {
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => {}
                     () = tokio::time::sleep(HINT_GAP.saturating_sub(begun.elapsed())) => {}
                 }

@@ -7,8 +7,7 @@ use bot_model::lease::{HeldLease, LeaseTimings};
 use bot_model::lifecycle::Step;
 use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_path, set_pointer};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
-use bot_store::{Store, StoreError};
-use chrono::Utc;
+use bot_store::{Store, StoreError, clock};
 use tokio::time::{Instant, sleep_until};
 
 use crate::retry::{slow, store_within};
@@ -75,7 +74,7 @@ impl<'a> Keeper<'a> {
         }
         let sent = self.begun.elapsed();
         let record = self.record.clone();
-        let kept = self.rewritten(renew(self.store, &record, progress, Utc::now())).await;
+        let kept = self.rewritten(renew(self.store, &record, progress, clock::now())).await;
         // After a failure the next try comes sooner: the lease is running out.
         let wait = if matches!(kept, Kept::Done) { self.timings.renew_every } else { self.timings.renew_every / 4 };
         self.renewal_due = Instant::now() + wait;
@@ -94,6 +93,7 @@ impl<'a> Keeper<'a> {
         // Boxed: what it is laid out in grows too deep otherwise.
         let work = Box::pin(work);
         tokio::select! {
+            biased;
             done = work => Ok(done),
             reason = self.renew_until_fenced() => Err(reason),
         }
@@ -114,7 +114,7 @@ impl<'a> Keeper<'a> {
     pub async fn step(&mut self, step: Step, note: Note, edit: impl Fn(&mut Facts)) -> Kept {
         for _ in 0..8 {
             let sent = self.begun.elapsed();
-            let call = advance(self.store, &self.record, step, note.clone(), Utc::now(), &edit);
+            let call = advance(self.store, &self.record, step, note.clone(), clock::now(), &edit);
             match store_within("step", call).await {
                 Ok(Advanced::Applied(record)) => {
                     self.record = record;
@@ -139,7 +139,7 @@ impl<'a> Keeper<'a> {
     pub async fn refresh(&mut self) -> Kept {
         let sent = self.begun.elapsed();
         let record = self.record.clone();
-        let kept = self.rewritten(renew(self.store, &record, None, Utc::now())).await;
+        let kept = self.rewritten(renew(self.store, &record, None, clock::now())).await;
         if matches!(kept, Kept::Done) {
             self.held.renewed(sent);
         }
@@ -149,13 +149,13 @@ impl<'a> Keeper<'a> {
     /// Reports progress and renews.
     pub async fn report(&mut self, progress: &RecordingProgress) -> Kept {
         let record = self.record.clone();
-        self.rewritten(renew(self.store, &record, Some(progress), Utc::now())).await
+        self.rewritten(renew(self.store, &record, Some(progress), clock::now())).await
     }
 
     /// Marks the run as drained.
     pub async fn end_run(&mut self, progress: Option<&RecordingProgress>) -> Kept {
         let record = self.record.clone();
-        self.rewritten(end_run(self.store, &record, progress, Utc::now())).await
+        self.rewritten(end_run(self.store, &record, progress, clock::now())).await
     }
 
     /// Freezes a list of segments; the record then holds the one that stands.

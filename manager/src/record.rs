@@ -12,8 +12,7 @@ use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::scratch::EarlierRun;
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::slot::release;
-use bot_store::{Store, StoreError};
-use chrono::Utc;
+use bot_store::{Store, StoreError, clock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,7 +22,7 @@ use crate::keeper::{Keeper, Kept};
 use crate::leftover;
 use crate::objects::{ObjectError, Objects};
 use crate::retry::{store_within, verb_within};
-use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, prepare};
 
 /// Why a run ended without an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +79,7 @@ pub async fn finalize_only(config: &Config, store: &dyn Store, mut stop: watch::
     let binding = Box::pin(async {
         let objects = Objects::open(&config.recordings_url).await?;
         let run = (config.attempt, config.run_id.as_str());
-        let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Finalize, Utc::now())).await?;
+        let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Finalize, clock::now())).await?;
         Ok::<_, RunError>((objects, bound))
     });
     let (objects, bound) = tokio::select! {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable as _};
-use bot_store::{StoreError, StoreErrorKind};
+use bot_store::{StoreError, StoreErrorKind, clock};
 use tokio::time::Instant;
 
 /// A store call that takes longer than this is given up; the lease's own clocks decide what that means.
@@ -41,7 +41,7 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.bounds.next()?.mul_f64(chance());
+        let pause = self.bounds.next()?.mul_f64(clock::chance());
         let is_in_time = self.until.is_none_or(|until| Instant::now() + pause < until);
         is_in_time.then_some(pause)
     }
@@ -99,13 +99,6 @@ pub fn slow(operation: &'static str) -> StoreError {
         operation,
         message: format!("no answer within {STORE_WITHIN:?}, or the document kept changing"),
     }
-}
-
-/// A number from 0 to 1, of the random bits that ids are made of.
-fn chance() -> f64 {
-    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
-    // The lower bits carry the version; 32 upper ones are enough.
-    (bits >> 32) as f64 / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

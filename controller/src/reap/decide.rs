@@ -8,6 +8,7 @@ use std::time::Duration;
 use bot_model::exit_code::ExitCode;
 use bot_model::lifecycle::{Phase, Step};
 use bot_model::outcome::OutcomeKind;
+use bot_store::guard::Guard;
 
 use crate::launch::{RunState, TroubleKind};
 
@@ -196,6 +197,7 @@ fn running(seen: &Observation) -> Action {
         _ if matches!(seen.trouble, Some(TroubleKind::NodeLost | TroubleKind::SecondPod)) => {
             Action::Alert(seen.trouble.map_or("node_lost", TroubleKind::as_str))
         }
+        phase if phase.is_running() && seen.unchanged_for > seen.lease_ttl && !Guard::Evidence.stands() => crashed(seen),
         // Alive but not renewing: it is cut off from the store and goes on recording. Two bots would be worse.
         phase if phase.is_running() && seen.unchanged_for > seen.lease_ttl + Duration::from_secs(300) => {
             Action::Alert("lease_silent")

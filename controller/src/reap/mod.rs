@@ -2,7 +2,7 @@
 
 pub mod decide;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bot_model::document::BotInstance;
@@ -33,14 +33,14 @@ pub struct Memory {
     progress: Sightings<InstanceId, String>,
     evidence: Sightings<InstanceId, (u32, Evidence)>,
     owners: Sightings<String, Option<Version>>,
-    strangers: HashSet<RunKey>,
+    strangers: BTreeSet<RunKey>,
     /// How each run stood when it was last judged for good.
-    judged: HashMap<RunKey, Standing>,
+    judged: BTreeMap<RunKey, Standing>,
     /// A run that is over waits for something to be done about it: its backoff is not over yet.
     has_waiting: bool,
-    alerted: HashSet<(InstanceId, &'static str)>,
+    alerted: BTreeSet<(InstanceId, &'static str)>,
     /// Instances whose outcome this process has counted.
-    pub(crate) counted: HashSet<InstanceId>,
+    pub(crate) counted: BTreeSet<InstanceId>,
 }
 
 impl Default for Memory {
@@ -49,11 +49,11 @@ impl Default for Memory {
             progress: Sightings::new(),
             evidence: Sightings::new(),
             owners: Sightings::new(),
-            strangers: HashSet::new(),
-            judged: HashMap::new(),
+            strangers: BTreeSet::new(),
+            judged: BTreeMap::new(),
             has_waiting: false,
-            alerted: HashSet::new(),
-            counted: HashSet::new(),
+            alerted: BTreeSet::new(),
+            counted: BTreeSet::new(),
         }
     }
 }
@@ -68,7 +68,7 @@ impl Engine {
         self.remember_served(&records);
         self.judge(&records, &runs, &unsaved, now).await?;
         self.strangers(&runs, &records).await;
-        let there: HashSet<&RunKey> = runs.iter().map(|run| &run.key).collect();
+        let there: BTreeSet<&RunKey> = runs.iter().map(|run| &run.key).collect();
         lock(&self.memory).judged.retain(|key, _| there.contains(key));
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Engine {
     pub async fn reap_changed(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let Some((runs, unsaved)) = self.runs().await else { return Ok(()) };
         let calls = |run: &&Observed| run.state.is_over() || run.trouble.is_some();
-        let changed: HashSet<InstanceId> = {
+        let changed: BTreeSet<InstanceId> = {
             let judged = &lock(&self.memory).judged;
             let is_new = |run: &&Observed| judged.get(&run.key) != Some(&standing(run));
             runs.iter().filter(calls).filter(is_new).map(|run| run.instance_id.clone()).collect()
@@ -166,7 +166,7 @@ impl Engine {
     /// Every live instance, and that of every run.
     async fn concerned(&self, runs: &[Observed]) -> Result<Vec<InstanceRecord>, StoreError> {
         let mut records = self.instances(&[Status::Processing]).await?;
-        let mut known: HashSet<InstanceId> = records.iter().map(|record| record.instance.id.clone()).collect();
+        let mut known: BTreeSet<InstanceId> = records.iter().map(|record| record.instance.id.clone()).collect();
         for run in runs {
             if known.insert(run.instance_id.clone()) {
                 match InstanceRecord::read(self.store.as_ref(), &run.instance_id).await {
@@ -184,21 +184,21 @@ impl Engine {
         // Added only; the cancel pass drops what has ended, so that no instance is between two looks of two loops.
         lock(&self.served).extend(live.map(|record| (record.instance.id.clone(), meetings_of(&record.instance))));
         let mut memory = lock(&self.memory);
-        let keep: HashSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
+        let keep: BTreeSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
         memory.progress.retain(|id| keep.contains(id));
         memory.evidence.retain(|id| keep.contains(id));
         memory.alerted.retain(|(id, _)| keep.contains(id));
     }
 
     /// Owners of bare claims whose heartbeat has stopped.
-    async fn silent_owners(&self, records: &[InstanceRecord]) -> Result<HashSet<String>, StoreError> {
-        let owners: HashSet<String> = records
+    async fn silent_owners(&self, records: &[InstanceRecord]) -> Result<BTreeSet<String>, StoreError> {
+        let owners: BTreeSet<String> = records
             .iter()
             .filter(|record| record.instance.phase == Phase::Claimed)
             .filter_map(|record| record.instance.facts.claim.claimed_by.clone())
             .filter(|owner| *owner != self.controller_id)
             .collect();
-        let mut silent = HashSet::new();
+        let mut silent = BTreeSet::new();
         for owner in owners {
             let beat = heartbeat::last_beat(self.store.as_ref(), &owner).await?;
             let now = self.monotonic();
@@ -214,7 +214,7 @@ impl Engine {
         &self,
         record: &InstanceRecord,
         runs: &[Observed],
-        (silent, unsaved): (&HashSet<String>, &[JobName]),
+        (silent, unsaved): (&BTreeSet<String>, &[JobName]),
         now: DateTime<Utc>,
     ) -> Option<Observation> {
         let instance = &record.instance;
@@ -340,7 +340,7 @@ impl Engine {
 
     /// Runs of this store that no instance knows: forgotten when over, reported when alive, and never ended.
     async fn strangers(&self, runs: &[Observed], records: &[InstanceRecord]) {
-        let known: HashSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
+        let known: BTreeSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
         let strange: Vec<&Observed> = runs.iter().filter(|run| !known.contains(&run.instance_id)).collect();
         for run in &strange {
             let is_new = lock(&self.memory).strangers.insert(run.key.clone());

@@ -4,12 +4,14 @@
 //! is all it does ([`Store`]). The protocol (enqueue, claim, launch, run lease, slot, settle) is written once above it,
 //! in [`protocol`], so that two adapters cannot drift apart. `conformance` holds what both must pass.
 
+pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod connect;
 #[cfg(feature = "conformance")]
 pub mod emulator;
 pub mod firestore;
+pub mod guard;
 mod key_path;
 mod port;
 pub mod protocol;

@@ -6,9 +6,9 @@ use bot_model::document::{Artifact, Facts};
 use bot_model::exit_code::ExitCode;
 use bot_model::lifecycle::{Step, next};
 use bot_model::outcome::{Outcome, OutcomeClass, OutcomeKind};
+use bot_store::clock;
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, Note};
-use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -214,7 +214,7 @@ async fn settle_for_good(
         }
         if keeper.is_fresh() {
             let note = Note::new("manager", event);
-            let settling = settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, Utc::now());
+            let settling = settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, clock::now());
             match verb_within("settle", settling).await {
                 Ok(Advanced::Applied(_)) => {
                     clean_up(config).await;

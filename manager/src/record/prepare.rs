@@ -11,7 +11,7 @@ use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::slot::{Holder, Slot, acquire, is_later_occurrence, join_holder};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, paths, settle};
-use bot_store::{Store, StoreError};
+use bot_store::{Store, StoreError, clock};
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 
@@ -24,7 +24,7 @@ use crate::retry::verb_within;
 const SLOT_EVERY: Duration = Duration::from_secs(2);
 
 /// What a run is to do, once it knows.
-pub(super) enum Prepared<'a> {
+pub enum Prepared<'a> {
     /// Join the call; the slot is ours.
     Join(Box<Keeper<'a>>, CallKey),
     /// Join nothing: there is a recording to finish.
@@ -34,10 +34,10 @@ pub(super) enum Prepared<'a> {
 }
 
 /// Binds, reserves the path, and waits for the call's slot. `has_left` says that earlier runs left segments on this disk.
-pub(super) async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) -> Result<Prepared<'a>, RunError> {
+pub async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) -> Result<Prepared<'a>, RunError> {
     let sent_at = Instant::now();
     let run = (config.attempt, config.run_id.as_str());
-    let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Record, Utc::now())).await?;
+    let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Record, clock::now())).await?;
     let has_recording = |record: &InstanceRecord| has_left || was_recorded(record);
     let kept = |record| Keeper::new(store, record, config.timings, sent_at);
     match bound {
@@ -95,7 +95,7 @@ fn call_key(keeper: &Keeper<'_>) -> CallKey {
 
 async fn settled<'a>(store: &dyn Store, record: &InstanceRecord, step: Step, outcome: Outcome) -> Result<Prepared<'a>, RunError> {
     let note = Note::new("manager", "settled");
-    let settling = settle::settle(store, record, step, outcome, Vec::new(), note, Utc::now());
+    let settling = settle::settle(store, record, step, outcome, Vec::new(), note, clock::now());
     Ok(Prepared::Over(match verb_within("settle", settling).await? {
         Advanced::Applied(_) => ExitCode::Settled,
         // Somebody else was faster; the controller looks at what is there now.
@@ -106,7 +106,7 @@ async fn settled<'a>(store: &dyn Store, record: &InstanceRecord, step: Step, out
 /// Reserves where the files go, before anything is recorded. Answers an exit code where the run has to end.
 async fn reserve_path(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunError> {
     let facts = keeper.facts();
-    let day = facts.start_time.or(facts.created_at).unwrap_or_else(Utc::now);
+    let day = facts.start_time.or(facts.created_at).unwrap_or_else(clock::now);
     let instance = keeper.record().instance.clone();
     let wanted =
         facts.gcs_path.clone().unwrap_or_else(|| ObjectPrefix::default_for(&facts.creator_organization_id, day, &instance.id));
@@ -137,9 +137,9 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Re
         attempt: keeper.facts().run.as_ref().map_or(0, |run| run.attempt),
         start_time: keeper.facts().start_time,
     };
-    let gives_up = keeper.facts().end_time.unwrap_or_else(|| Utc::now() + chrono::Duration::minutes(15));
+    let gives_up = keeper.facts().end_time.unwrap_or_else(|| clock::now() + chrono::Duration::minutes(15));
     loop {
-        match verb_within("slot", acquire(keeper.store(), key, &holder, Utc::now())).await {
+        match verb_within("slot", acquire(keeper.store(), key, &holder, clock::now())).await {
             Ok(Slot::Held) => return Ok(Taken::Ours),
             Ok(Slot::Lost) => {}
             Ok(Slot::Taken { holder: other, start_time }) => {
@@ -152,7 +152,7 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Re
                     return Ok(Taken::GaveUp(outcome));
                 }
             }
-            Err(error) if error.is_transient() && Utc::now() < gives_up => {
+            Err(error) if error.is_transient() && clock::now() < gives_up => {
                 tracing::warn!(%error, "the live-call slot cannot be asked for yet");
             }
             Err(error) => return Err(error.into()),
@@ -171,7 +171,7 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Re
 /// One occurrence under two ids: its meetings get the holder's result. `None` asks to look at the slot again.
 async fn hand_over(keeper: &mut Keeper<'_>, other: &InstanceId) -> Result<Option<ExitCode>, StoreError> {
     tracing::info!(holder = %other, "another bot of this organisation is in this call; handing the meetings over");
-    let joining = join_holder(keeper.store(), keeper.record(), other, Utc::now());
+    let joining = join_holder(keeper.store(), keeper.record(), other, clock::now());
     if let Advanced::Applied(_) = verb_within("join_holder", joining).await? {
         return Ok(Some(ExitCode::Settled));
     }
@@ -182,5 +182,5 @@ async fn hand_over(keeper: &mut Keeper<'_>, other: &InstanceId) -> Result<Option
 fn too_late(other: &InstanceId, gives_up: DateTime<Utc>) -> Option<Outcome> {
     tracing::info!(holder = %other, "another bot of this organisation is in this call; waiting for it to leave");
     let detail = format!("Bot {other} stayed in this call until its end.");
-    (Utc::now() > gives_up).then(|| Outcome::with_detail(OutcomeKind::Missed, detail))
+    (clock::now() > gives_up).then(|| Outcome::with_detail(OutcomeKind::Missed, detail))
 }

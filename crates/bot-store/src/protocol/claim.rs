@@ -6,10 +6,9 @@ use bot_model::document::Claim;
 use bot_model::ids::JobName;
 use bot_model::lifecycle::{Phase, Step, next};
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{Advanced, InstanceRecord, Note, advance, event_write};
-use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write};
+use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write, clock};
 
 /// Who claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +98,7 @@ fn new_claim(claimer: &Claimer, now: DateTime<Utc>) -> Claim {
         claimed_by: Some(claimer.controller_id.clone()),
         claimed_at: Some(now),
         claim_expires_at: chrono::Duration::from_std(claimer.ttl).ok().map(|ttl| now + ttl),
-        claim_id: Some(Uuid::new_v4().to_string()),
+        claim_id: Some(clock::random_id().to_string()),
     }
 }
 

@@ -21,9 +21,8 @@ use bot_model::document::{BotInstance, DocumentError, Facts, Fields, TimelineEve
 use bot_model::ids::InstanceId;
 use bot_model::lifecycle::{IllegalStep, Phase, Step, next};
 use chrono::{DateTime, SecondsFormat, Utc};
-use uuid::Uuid;
 
-use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Version, Write};
+use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Version, Write, clock};
 
 /// An instance together with the version that it was read in.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,7 +150,7 @@ async fn commit_known(store: &dyn Store, writes: Vec<Write>, witness: &DocumentK
 /// The write of one timeline event. Its id sorts by time and is unique.
 fn event_write(id: &InstanceId, phase: Phase, attempt: u32, note: Note, now: DateTime<Utc>) -> Write {
     let stamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let event_id = format!("{stamp}-{}", Uuid::now_v7().simple());
+    let event_id = format!("{stamp}-{}", clock::ordered_id().simple());
     let event = TimelineEvent {
         occurred_at: now,
         phase,

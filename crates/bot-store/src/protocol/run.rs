@@ -8,6 +8,7 @@ use bot_model::lifecycle::{Phase, Step};
 use chrono::{DateTime, Utc};
 
 use super::{Advanced, InstanceRecord, Note, advance};
+use crate::guard::Guard;
 use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Write};
 
 /// Compare-and-set is tried this often against a document that others keep changing.
@@ -211,16 +212,20 @@ fn fenced(instance: &BotInstance, attempt: u32, run_id: &str) -> Option<String> 
     if instance.phase.is_terminal() {
         return Some(format!("the instance is {}", instance.phase));
     }
-    if facts.attempt != attempt {
+    if facts.attempt != attempt && Guard::Attempt.stands() {
         return Some(format!("attempt {} owns the instance, not {attempt}", facts.attempt));
     }
     match &facts.run {
-        Some(run) if run.attempt == attempt && run.pod_uid != run_id && run.ended_at.is_none() => {
+        Some(run) if is_another(run, attempt, run_id) && Guard::RunLease.stands() => {
             Some("another run of this attempt owns the instance".into())
         }
         _ if matches!(instance.phase, Phase::Queued) => Some("the instance was not launched".into()),
         _ => None,
     }
+}
+
+fn is_another(run: &Run, attempt: u32, run_id: &str) -> bool {
+    run.attempt == attempt && run.pod_uid != run_id && run.ended_at.is_none()
 }
 
 enum Freshness {

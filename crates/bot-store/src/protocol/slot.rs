@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{Advanced, InstanceRecord, Note, commit_change, unreadable};
+use crate::guard::Guard;
 use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
 
 /// Who asks.
@@ -41,6 +42,9 @@ pub enum Slot {
 
 /// Takes the slot if it is free, ours, or held by an instance that has ended or is gone.
 pub async fn acquire(store: &dyn Store, key: &CallKey, holder: &Holder, now: DateTime<Utc>) -> Result<Slot, StoreError> {
+    if !Guard::LiveCallSlot.stands() {
+        return Ok(Slot::Held);
+    }
     let document = DocumentKey::Slot(key.clone());
     let Some(found) = store.read(&document).await? else {
         return taken_if(store, vec![Write::create(document, held_by(holder, now))]).await;

@@ -2,7 +2,7 @@
 
 use bot_model::document::RecordingProgress;
 use bot_model::scratch::EarlierRun;
-use chrono::Utc;
+use bot_store::clock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -34,7 +34,7 @@ pub(super) fn haul(objects: &Objects, route: Route, left: Vec<EarlierRun>) -> Ha
 
 /// What was recorded so far, with more of it carried out.
 pub(in crate::record) fn added(earlier: Option<&RecordingProgress>, carried: Carried) -> RecordingProgress {
-    let none = RecordingProgress { started_at: Utc::now(), ended_at: None, parts: 0, segments: 0, bytes: 0 };
+    let none = RecordingProgress { started_at: clock::now(), ended_at: None, parts: 0, segments: 0, bytes: 0 };
     let earlier = earlier.cloned().unwrap_or(none);
     RecordingProgress {
         parts: earlier.parts + carried.parts,

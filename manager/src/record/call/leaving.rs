@@ -2,8 +2,8 @@
 
 use bot_model::lifecycle::Step;
 use bot_model::outcome::{Outcome, OutcomeKind};
+use bot_store::clock;
 use bot_store::protocol::{Note, slot};
-use chrono::Utc;
 use tokio::time::Instant;
 
 use super::{CutShort, Follower};
@@ -78,7 +78,7 @@ impl Follower<'_, '_> {
     }
 
     fn is_past_its_end(&self) -> bool {
-        self.keeper.facts().end_time.is_some_and(|end| end < Utc::now())
+        self.keeper.facts().end_time.is_some_and(|end| end < clock::now())
     }
 
     async fn somebody_waits(&self) -> bool {
