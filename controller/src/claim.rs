@@ -1,7 +1,7 @@
 //! Claims queued instances and launches them. Only the claim's own proof can be launched, and only as often as there
 //! are free slots: nothing is claimed that cannot be started.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bot_model::document::BotInstance;
 use bot_model::ids::JobName;
@@ -14,6 +14,7 @@ use bot_store::protocol::{Advanced, InstanceRecord, Note};
 use bot_store::{StoreError, clock};
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::engine::{Engine, lock};
 use crate::launch::{LaunchError, LaunchSpec, Launched, RunCommand};

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bot_model::document::{BotInstance, DocumentError, Fields};
 use bot_model::ids::{InstanceId, MeetingPath};
@@ -15,6 +15,7 @@ use bot_store::{Commit, Hint, InstanceQuery, Record, Store, StoreError, Write, c
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Pace;

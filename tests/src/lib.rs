@@ -11,5 +11,6 @@ pub mod process;
 pub mod reference;
 pub mod room;
 pub mod run;
+pub mod sim;
 pub mod stack;
 pub mod usage;

@@ -44,8 +44,10 @@ pub mod simulated {
 
     use chrono::{DateTime, Utc};
 
+    type Clock = Box<dyn Fn() -> DateTime<Utc>>;
+
     thread_local! {
-        static CLOCK: RefCell<Option<Box<dyn Fn() -> DateTime<Utc>>>> = const { RefCell::new(None) };
+        static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
         static STATE: Cell<u64> = const { Cell::new(0) };
         static COUNT: Cell<u128> = const { Cell::new(0) };
     }

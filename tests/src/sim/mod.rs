@@ -1,0 +1,340 @@
+//! A seeded simulation of controllers, managers, store, bucket and cluster in one process, on virtual time: the controller's whole
+//! engine and the manager's own protocol code run over adapters that refuse, lose answers, stall and cut off, while pods die, are
+//! doubled, and vanish with their node. Invariants are checked after every step of the store and over the whole history.
+//!
+//! A seed is a plan ([`plan::Plan`]); the same seed is the same run. What it does not hold: time on two machines is one clock (no skew).
+
+pub mod actor;
+pub mod bucket;
+pub mod fleet;
+pub mod plan;
+pub mod pod;
+pub mod store;
+pub mod truth;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bot_model::configuration::Naming;
+use bot_model::document::{BotInstance, Fields};
+use bot_model::ids::MeetingPath;
+use bot_model::invariants::Violation;
+use bot_model::lifecycle::Phase;
+use bot_store::clock::simulated;
+use bot_store::guard::Guard;
+use bot_store::protocol::InstanceRecord;
+use bot_store::{DocumentKey, Write};
+use chrono::{DateTime, TimeDelta, Utc};
+use controller::config::{Config, Needs, Pace};
+use controller::engine::Engine;
+use serde_json::json;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use actor::{Actor, Weather};
+use bucket::Bucket;
+use fleet::Fleet;
+use plan::{FaultKind, Plan};
+use store::Documents;
+use truth::Truth;
+
+/// After the last fault and the last call, everything has to be settled within this time.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2 * 3600);
+
+/// Everything that a simulated actor can touch.
+pub struct World {
+    documents: Arc<Documents>,
+    weather: Arc<Weather>,
+    storage: Arc<Weather>,
+    api: Arc<Weather>,
+    bucket: Bucket,
+    fleet: Fleet,
+    truth: Truth,
+    began: Instant,
+    over_at: Vec<u64>,
+}
+
+/// What one run met, and what it cost.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Faults by their name.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Calls refused or with their answer lost.
+    pub troubles: u64,
+    /// Instances that ended, by phase.
+    pub ended: BTreeMap<&'static str, u64>,
+    /// Seconds of media lost in each run that was killed.
+    pub lost: Vec<f64>,
+    /// Seconds from one bot's end to the next one's join in the same call.
+    pub gaps: Vec<f64>,
+}
+
+/// A plan that broke a promise.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Which, and how.
+    pub violation: Violation,
+    /// The smallest plan found that still breaks it.
+    pub plan: Plan,
+}
+
+impl World {
+    fn new(plan: &Plan) -> Arc<Self> {
+        Arc::new(Self {
+            documents: Documents::new(),
+            weather: Weather::new(plan.refused, plan.lost),
+            storage: Weather::new(plan.refused, plan.lost),
+            api: Weather::new(plan.refused, plan.lost),
+            bucket: Bucket::default(),
+            fleet: Fleet::new(plan.slots),
+            truth: Truth::default(),
+            began: Instant::now(),
+            over_at: plan.calls.iter().map(|call| call.over_at).collect(),
+        })
+    }
+
+    /// True once people have hung up.
+    pub fn is_over(&self, call: usize) -> bool {
+        self.over_at.get(call).is_none_or(|at| self.began.elapsed() >= Duration::from_secs(*at))
+    }
+
+    fn instances(&self) -> Vec<BotInstance> {
+        let decoded = |record| InstanceRecord::from_record(record, self.documents.naming()).ok().map(|record| record.instance);
+        let all = self.documents.all();
+        all.iter().filter(|record| matches!(record.key, DocumentKey::Instance(_))).filter_map(decoded).collect()
+    }
+}
+
+/// Runs a seed, on virtual time. A failing one is made smaller.
+///
+/// # Errors
+/// What broke, with the smallest plan that still breaks.
+pub fn run(seed: u64, guard: Option<Guard>) -> Result<Tally, Failure> {
+    let plan = with_chance(seed, || Plan::of(seed));
+    run_plan(&plan, guard).map_err(|violation| shrunk(plan, violation, guard))
+}
+
+/// Runs a seed once, as fast as can be.
+///
+/// # Errors
+/// What broke.
+pub fn run_once(seed: u64, guard: Option<Guard>) -> Result<Tally, Violation> {
+    let plan = with_chance(seed, || Plan::of(seed));
+    run_plan(&plan, guard)
+}
+
+/// Takes away what is not needed for the same promise to break.
+pub fn shrunk(plan: Plan, violation: Violation, guard: Option<Guard>) -> Failure {
+    let mut failure = Failure { violation, plan };
+    'again: loop {
+        for smaller in failure.plan.smaller() {
+            match run_plan(&smaller, guard) {
+                Err(violation) if violation.id == failure.violation.id => {
+                    failure = Failure { violation, plan: smaller };
+                    continue 'again;
+                }
+                _ => {}
+            }
+        }
+        return failure;
+    }
+}
+
+fn beginning() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
+}
+
+fn with_chance<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    simulated::begin(seed, beginning);
+    let done = work();
+    simulated::end();
+    done
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// What broke.
+pub fn run_plan(plan: &Plan, guard: Option<Guard>) -> Result<Tally, Violation> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|error| Violation { id: "SIM", what: error.to_string() })?;
+    Guard::take_away(guard);
+    let judged = runtime.block_on(async {
+        let began = Instant::now();
+        simulated::begin(plan.seed ^ 0x5eed, move || beginning() + TimeDelta::from_std(began.elapsed()).unwrap_or_default());
+        let world = World::new(plan);
+        let judged = drive(&world, plan).await;
+        simulated::end();
+        judged
+    });
+    Guard::take_away(None);
+    // Whatever still runs is dropped with the runtime, without a clock of its own.
+    drop(runtime);
+    judged
+}
+
+struct Controller {
+    actor: Arc<Actor>,
+    task: AbortHandle,
+}
+
+fn controller(world: &Arc<World>, index: usize) -> Controller {
+    let actor = Arc::new(Actor::default());
+    let store = Arc::new(world.documents.seen_by(&actor, &world.weather));
+    let launcher = Arc::new(world.launcher(&actor));
+    let engine = Engine::new(store, launcher, &format!("c{index}"), pace());
+    let task = tokio::spawn(async move { engine.run().await }).abort_handle();
+    Controller { actor, task }
+}
+
+/// The defaults of production.
+fn pace() -> Pace {
+    let lookup = |name: &str| (name == "STORE_URL").then(|| "sqlite:/simulated".to_owned());
+    match Config::read(Needs::Store, lookup) {
+        Ok(config) => config.pace,
+        Err(problems) => unreachable!("{problems:?}"),
+    }
+}
+
+async fn drive(world: &Arc<World>, plan: &Plan) -> Result<Tally, Violation> {
+    for (index, meeting) in plan.meetings.iter().enumerate() {
+        tokio::spawn(backend(Arc::clone(world), index, meeting.clone()));
+    }
+    let mut controllers: Vec<Controller> = (0..plan.controllers).map(|index| controller(world, index)).collect();
+    let mut tally = Tally::default();
+    let mut returns: Vec<(Instant, usize)> = Vec::new();
+    for fault in &plan.faults {
+        let at = world.began + Duration::from_secs(fault.at);
+        while let Some(place) = returns.iter().position(|(back, _)| *back <= at) {
+            let (back, index) = returns.remove(place);
+            sleep_until(back).await;
+            controllers[index] = controller(world, index);
+        }
+        sleep_until(at).await;
+        if let Some((back, index)) = strike(world, &controllers, fault.kind) {
+            returns.push((back, index));
+        }
+        *tally.faults.entry(fault.kind.name()).or_default() += 1;
+    }
+    returns.sort();
+    for (back, index) in returns {
+        sleep_until(back).await;
+        controllers[index] = controller(world, index);
+    }
+    sleep_until(world.began + Duration::from_secs(plan.quiet_from())).await;
+    settle_down(world, plan).await?;
+    for controller in &controllers {
+        controller.task.abort();
+    }
+    tally.lost = judge(world, plan)?;
+    tally.gaps = world.truth.gaps();
+    tally.troubles = world.weather.troubles() + world.storage.troubles() + world.api.troubles();
+    for instance in world.instances() {
+        *tally.ended.entry(instance.phase.as_str()).or_default() += 1;
+    }
+    Ok(tally)
+}
+
+/// Waits until every instance has ended and nothing runs.
+async fn settle_down(world: &Arc<World>, plan: &Plan) -> Result<(), Violation> {
+    let deadline = Instant::now() + SETTLES_WITHIN;
+    loop {
+        let left: Vec<_> = world.instances().into_iter().filter(|instance| !instance.phase.is_terminal()).collect();
+        if left.is_empty() && world.fleet.alive().is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let what = left.iter().map(|instance| format!("{} is {}", instance.id, instance.phase)).collect::<Vec<_>>();
+            let what =
+                format!("{} s after the last fault and call: {what:?}, pods {:?}", SETTLES_WITHIN.as_secs(), world.fleet.alive());
+            return Err(Violation { id: "I2", what: format!("{what} (quiet from {})", plan.quiet_from()) });
+        }
+        sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// A backend writes its meeting, and perhaps cancels it.
+async fn backend(world: Arc<World>, index: usize, meeting: plan::Meeting) {
+    let at = |second: u64| world.began + Duration::from_secs(second);
+    let stamp = |second: u64| json!((beginning() + TimeDelta::seconds(i64::try_from(second).unwrap_or_default())).to_rfc3339());
+    sleep_until(at(meeting.written_at)).await;
+    let Some(path) = MeetingPath::parse(&format!("meetings/m{index}")) else { return };
+    let mut fields = Fields::new();
+    fields.insert("meeting_url".into(), json!(format!("practice:meet/call-{}", meeting.call)));
+    fields.insert("status".into(), json!("scheduled"));
+    fields.insert("creator_organization_id".into(), json!("org"));
+    fields.extend(meeting.starts_at.map(|start| ("start_time".to_owned(), stamp(start))));
+    fields.extend(meeting.ends_at.map(|end| ("end_time".to_owned(), stamp(end))));
+    world.documents.apply(&[Write::create(DocumentKey::Meeting(path.clone()), fields)]);
+    if let Some(cancelled_at) = meeting.cancelled_at {
+        sleep_until(at(cancelled_at.max(meeting.written_at))).await;
+        let mut fields = Fields::new();
+        fields.insert("status".into(), json!("cancelled"));
+        world.documents.apply(&[Write::merge_existing(DocumentKey::Meeting(path), fields)]);
+    }
+}
+
+/// Lets a fault happen; answers when a killed controller is back.
+fn strike(world: &Arc<World>, controllers: &[Controller], kind: FaultKind) -> Option<(Instant, usize)> {
+    let alive = world.fleet.alive();
+    let picked = (!alive.is_empty()).then(|| alive[plan::between(0, alive.len() as u64 - 1) as usize].clone());
+    match (kind, picked) {
+        (FaultKind::KillController(index, secs), _) => {
+            controllers.get(index)?.task.abort();
+            return Some((Instant::now() + Duration::from_secs(secs), index));
+        }
+        (FaultKind::PauseController(index, secs), _) => controllers.get(index)?.actor.pause(secs),
+        (FaultKind::CutController(index, secs), _) => controllers.get(index)?.actor.cut(secs),
+        (FaultKind::StoreDown(secs), _) => world.weather.outage(secs),
+        (FaultKind::BucketDown(secs), _) => world.storage.outage(secs),
+        (FaultKind::KillPod, Some(uid)) => world.kill_pod(&uid),
+        (FaultKind::TermPod, Some(uid)) => world.fleet.term(&uid),
+        (FaultKind::CutPod(secs), Some(uid)) => world.fleet.cut(&uid, secs),
+        (FaultKind::SecondPod, Some(uid)) => world.double_pod(&uid),
+        (FaultKind::LoseNode(secs), Some(uid)) => world.lose_node(&uid, secs),
+        (
+            FaultKind::KillPod | FaultKind::TermPod | FaultKind::CutPod(_) | FaultKind::SecondPod | FaultKind::LoseNode(_),
+            None,
+        ) => {}
+    }
+    None
+}
+
+/// What has to hold in the end.
+fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
+    if let Some(violation) = world.documents.violations().into_iter().next() {
+        return Err(violation);
+    }
+    let instances = world.instances();
+    let lost = world.truth.judge(&instances, &world.bucket)?;
+    let naming = Naming::default();
+    for (index, meeting) in plan.meetings.iter().enumerate() {
+        let Some(path) = MeetingPath::parse(&format!("meetings/m{index}")) else { continue };
+        let record = world.documents.all().into_iter().find(|record| record.key == DocumentKey::Meeting(path.clone()));
+        let Some(record) = record else { continue };
+        if meeting.cancelled_at.is_some() {
+            continue;
+        }
+        let link = bot_model::document::Meeting::link(&record.fields, &naming);
+        let served = link.and_then(|id| instances.iter().find(|instance| instance.id == id));
+        match served {
+            Some(instance) if instance.phase == Phase::Done => {}
+            found => {
+                let found = found.map(|instance| format!("{} ({:?})", instance.phase, instance.facts.outcome));
+                let what =
+                    format!("{path} of call {} has no recording: {found:?}, {:?}", meeting.call, record.fields.get("bot_status"));
+                return Err(Violation { id: "I2", what });
+            }
+        }
+    }
+    for (index, call) in plan.calls.iter().enumerate() {
+        let mut mine = plan.meetings.iter().filter(|meeting| meeting.call == index).peekable();
+        if mine.peek().is_some() && mine.clone().all(|meeting| meeting.cancelled_at.is_some()) {
+            let last =
+                mine.filter_map(|meeting| Some(meeting.cancelled_at?.max(meeting.written_at))).max().unwrap_or(call.over_at);
+            world.truth.check_cancelled(index, beginning() + TimeDelta::seconds(i64::try_from(last).unwrap_or_default()))?;
+        }
+    }
+    Ok(lost)
+}

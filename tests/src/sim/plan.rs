@@ -1,0 +1,196 @@
+//! What a seed stands for: meetings, controllers and faults. Data only, so that a failing plan can be made smaller.
+
+use bot_store::clock::simulated;
+
+/// One simulated world.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Of every later draw, too.
+    pub seed: u64,
+    /// How many controllers run.
+    pub controllers: usize,
+    /// Runs at once.
+    pub slots: usize,
+    /// The calls that people hold.
+    pub calls: Vec<Call>,
+    /// The documents that backends write.
+    pub meetings: Vec<Meeting>,
+    /// What breaks, in the order of time.
+    pub faults: Vec<Fault>,
+    /// Out of 1,000 calls of store, bucket or launcher: refused, and applied with the answer lost.
+    pub refused: u64,
+    /// See `refused`.
+    pub lost: u64,
+}
+
+/// A call as the platform knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// Seconds from the beginning of the world until people hang up.
+    pub over_at: u64,
+}
+
+/// A meeting document.
+#[derive(Debug, Clone)]
+pub struct Meeting {
+    /// Index of its call.
+    pub call: usize,
+    /// Second at which it is written.
+    pub written_at: u64,
+    /// Second of its `start_time`; none is "now".
+    pub starts_at: Option<u64>,
+    /// Second of its `end_time`.
+    pub ends_at: Option<u64>,
+    /// Second at which it is cancelled.
+    pub cancelled_at: Option<u64>,
+}
+
+/// Something that breaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// When.
+    pub at: u64,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// What can break. Pods are picked among those alive at the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// kill -9 of a controller; it is back after so many seconds.
+    KillController(usize, u64),
+    /// A controller stands still (SIGSTOP), with all that it knows, for so many seconds.
+    PauseController(usize, u64),
+    /// A controller reaches neither store nor launcher.
+    CutController(usize, u64),
+    /// kill -9 of a manager; its bot leaves by the dead-man switch.
+    KillPod,
+    /// SIGTERM to a manager.
+    TermPod,
+    /// A manager does not reach the store.
+    CutPod(u64),
+    /// A second pod for a Job, out of nowhere.
+    SecondPod,
+    /// A node dies; Kubernetes knows after so many seconds.
+    LoseNode(u64),
+    /// The store answers nobody.
+    StoreDown(u64),
+    /// The bucket answers nobody.
+    BucketDown(u64),
+}
+
+/// A number from `from` to `to`, both included.
+pub fn between(from: u64, to: u64) -> u64 {
+    from + simulated::next() % (to - from + 1)
+}
+
+/// True `of` times out of 1,000.
+pub fn draws(of: u64) -> bool {
+    simulated::next() % 1_000 < of
+}
+
+impl Plan {
+    /// The plan of a seed. Needs the simulation's chance to be seeded with it.
+    pub fn of(seed: u64) -> Self {
+        let calls: Vec<Call> = (0..between(1, 2)).map(|_| Call { over_at: between(240, 1_200) }).collect();
+        let meetings: Vec<Meeting> = (0..between(1, 4)).map(|_| meeting(&calls)).collect();
+        let controllers = between(1, 3) as usize;
+        let mut faults: Vec<Fault> = (0..between(0, 6)).map(|_| fault(controllers)).collect();
+        faults.sort_by_key(|fault| fault.at);
+        let (refused, lost) = if draws(300) { (0, 0) } else { (between(0, 60), between(0, 60)) };
+        Self { seed, controllers, slots: between(3, 6) as usize, calls, meetings, faults, refused, lost }
+    }
+
+    /// The second after which nothing new happens.
+    pub fn quiet_from(&self) -> u64 {
+        let faults = self.faults.iter().map(|fault| fault.at + fault.kind.lasts());
+        let calls = self.calls.iter().map(|call| call.over_at);
+        faults.chain(calls).max().unwrap_or_default()
+    }
+
+    /// Smaller plans, for a failing one: each lacks something.
+    pub fn smaller(&self) -> Vec<Self> {
+        let without = |index: usize| {
+            let mut plan = self.clone();
+            plan.faults.remove(index);
+            plan
+        };
+        let mut plans: Vec<Self> = (0..self.faults.len()).map(without).collect();
+        if self.meetings.len() > 1 {
+            plans.extend((0..self.meetings.len()).map(|index| {
+                let mut plan = self.clone();
+                plan.meetings.remove(index);
+                plan
+            }));
+        }
+        if self.refused + self.lost > 0 {
+            plans.push(Self { refused: 0, lost: 0, ..self.clone() });
+        }
+        if self.controllers > 1 {
+            plans.push(Self { controllers: self.controllers - 1, ..self.clone() });
+        }
+        plans
+    }
+}
+
+impl FaultKind {
+    fn lasts(self) -> u64 {
+        match self {
+            Self::KillController(_, secs)
+            | Self::PauseController(_, secs)
+            | Self::CutController(_, secs)
+            | Self::CutPod(secs)
+            | Self::LoseNode(secs)
+            | Self::StoreDown(secs)
+            | Self::BucketDown(secs) => secs,
+            Self::KillPod | Self::TermPod | Self::SecondPod => 0,
+        }
+    }
+
+    /// Its name in the tally.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KillController(..) => "controllers killed",
+            Self::PauseController(..) => "controllers paused",
+            Self::CutController(..) => "controllers cut off",
+            Self::KillPod => "managers killed",
+            Self::TermPod => "managers told to end",
+            Self::CutPod(_) => "managers cut off",
+            Self::SecondPod => "second pods",
+            Self::LoseNode(_) => "nodes lost",
+            Self::StoreDown(_) => "store outages",
+            Self::BucketDown(_) => "bucket outages",
+        }
+    }
+}
+
+fn meeting(calls: &[Call]) -> Meeting {
+    let call = between(0, calls.len() as u64 - 1) as usize;
+    let over_at = calls[call].over_at;
+    let starts_at = draws(700).then(|| between(30, over_at / 2));
+    let latest = starts_at.map_or(over_at / 3, |start| start.min(over_at / 3));
+    Meeting {
+        call,
+        written_at: between(0, latest),
+        starts_at,
+        ends_at: draws(600).then_some(over_at + between(0, 300)),
+        cancelled_at: draws(120).then(|| between(60, over_at)),
+    }
+}
+
+fn fault(controllers: usize) -> Fault {
+    let one = between(0, controllers as u64 - 1) as usize;
+    let kind = match between(0, 9) {
+        0 => FaultKind::KillController(one, between(1, 200)),
+        1 => FaultKind::PauseController(one, between(30, 200)),
+        2 => FaultKind::CutController(one, between(10, 300)),
+        3 => FaultKind::KillPod,
+        4 => FaultKind::TermPod,
+        5 => FaultKind::CutPod(between(10, 300)),
+        6 => FaultKind::SecondPod,
+        7 => FaultKind::LoseNode(between(60, 400)),
+        8 => FaultKind::StoreDown(between(5, 240)),
+        _ => FaultKind::BucketDown(between(5, 120)),
+    };
+    Fault { at: between(20, 900), kind }
+}

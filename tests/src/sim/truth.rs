@@ -1,0 +1,150 @@
+//! Ground truth: who was in which call and what was captured, as nobody in the system can know it; and the judgement over it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bot_model::document::BotInstance;
+use bot_model::ids::InstanceId;
+use bot_model::invariants::{Stay, Violation, no_lost_recording, one_bot_a_call};
+use bot_model::lifecycle::Phase;
+use bot_store::clock;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::bucket::{Bucket, Segment};
+
+/// What a manager killed without warning may cost: the open segment, the one on its way, and its tries.
+const RPO: TimeDelta = TimeDelta::seconds(10);
+/// From a cancelled document to the last join that could not know of it.
+const CANCEL_KNOWN: TimeDelta = TimeDelta::seconds(30);
+
+/// The log.
+#[derive(Default)]
+pub struct Truth {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stays: Vec<Stay>,
+    captured: BTreeMap<InstanceId, BTreeMap<Segment, DateTime<Utc>>>,
+    /// By run: until when it could have carried out.
+    killed: BTreeMap<String, DateTime<Utc>>,
+    broken: Vec<Violation>,
+}
+
+impl Truth {
+    /// A bot asks to join; answers its place in the log.
+    pub fn joins(&self, call: usize, bot: &str) -> usize {
+        let stay = Stay { call: call.to_string(), bot: bot.to_owned(), from: clock::now(), to: None };
+        let mut state = self.lock();
+        state.stays.push(stay);
+        state.stays.len() - 1
+    }
+
+    /// A bot has left, or will have after `then`.
+    pub fn leaves(&self, place: usize, then: Duration) {
+        let at = clock::now() + then;
+        self.lock().stays[place].to.get_or_insert(at);
+    }
+
+    /// Every stay of a bot ends after `then`.
+    pub fn leaves_all(&self, bot: &str, then: Duration) {
+        let at = clock::now() + then;
+        for stay in self.lock().stays.iter_mut().filter(|stay| stay.bot == bot) {
+            stay.to.get_or_insert(at);
+        }
+    }
+
+    /// A segment was closed on the disk.
+    pub fn captured(&self, instance: &InstanceId, segment: Segment) {
+        self.lock().captured.entry(instance.clone()).or_default().insert(segment, clock::now());
+    }
+
+    /// A run ended without a chance to carry out.
+    pub fn killed(&self, run: &str) {
+        self.lock().killed.insert(run.to_owned(), clock::now());
+    }
+
+    /// Something happened that never may.
+    pub fn broken(&self, id: &'static str, what: String) {
+        self.lock().broken.push(Violation { id, what });
+    }
+
+    /// How long after the loss of a run another one was in the same call, in seconds.
+    pub fn gaps(&self) -> Vec<f64> {
+        let state = self.lock();
+        let later = |stay: &Stay| {
+            let to = stay.to?;
+            let next =
+                state.stays.iter().filter(|other| other.call == stay.call && other.from >= to).map(|other| other.from).min()?;
+            Some((next - to).as_seconds_f64())
+        };
+        state.stays.iter().filter_map(later).collect()
+    }
+
+    /// A join of a meeting that was cancelled at `cancelled_at`, too late to be excused.
+    pub fn check_cancelled(&self, call: usize, cancelled_at: DateTime<Utc>) -> Result<(), Violation> {
+        let state = self.lock();
+        let late = state.stays.iter().find(|stay| stay.call == call.to_string() && stay.from > cancelled_at + CANCEL_KNOWN);
+        match late {
+            Some(stay) => Err(Violation {
+                id: "I10",
+                what: format!("{} joined {} s after the cancel", stay.bot, (stay.from - cancelled_at).num_seconds()),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything that holds over the whole history, for these instances as they ended. Answers the seconds of media lost.
+    pub fn judge(&self, instances: &[BotInstance], bucket: &Bucket) -> Result<Vec<f64>, Violation> {
+        let state = self.lock();
+        if let Some(violation) = state.broken.first() {
+            return Err(violation.clone());
+        }
+        one_bot_a_call(&state.stays)?;
+        let mut lost = Vec::new();
+        for instance in instances {
+            no_lost_recording(instance)?;
+            let Some(path) = &instance.facts.gcs_path else { continue };
+            let video = bucket.video(path.as_str());
+            if instance.phase == Phase::Done {
+                let recorded = instance.facts.artifacts.first().map(|artifact| artifact.crc32c.clone()).unwrap_or_default();
+                if recorded != fingerprint(&video.segments) {
+                    let what = format!("{}'s video is not the one that its document names", instance.id);
+                    return Err(Violation { id: "I4", what });
+                }
+            }
+            for (segment, at) in state.captured.get(&instance.id).into_iter().flatten() {
+                let kept = match instance.phase {
+                    Phase::Done => video.segments.contains(segment),
+                    _ => bucket.raw(path.as_str()).contains(segment),
+                };
+                if kept {
+                    continue;
+                }
+                match state.killed.get(&segment.1) {
+                    Some(killed) if *killed - *at <= RPO => lost.push((*killed - *at).as_seconds_f64()),
+                    killed => {
+                        let what = format!(
+                            "{}: segment {segment:?} captured {at} is lost ({}; killed {killed:?})",
+                            instance.id, instance.phase
+                        );
+                        return Err(Violation { id: "I3", what });
+                    }
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stands for a file's checksum.
+pub fn fingerprint(segments: &[Segment]) -> String {
+    let text: Vec<String> = segments.iter().map(|(attempt, run, number)| format!("{attempt}-{run}-{number}")).collect();
+    format!("{:08x}", crc32c::crc32c(text.join(" ").as_bytes()))
+}
