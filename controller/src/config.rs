@@ -210,12 +210,17 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
 
     fn pace(&mut self) -> Pace {
         let ttl = self.seconds("RUN_LEASE_TTL_SECONDS", 3);
+        let is_listening = self.parsed("LISTEN", "true or false");
+        let sweep = match self.text("SWEEP_INTERVAL_SECONDS") {
+            Some(_) => self.seconds("SWEEP_INTERVAL_SECONDS", 1),
+            None => Duration::from_secs(if is_listening { 600 } else { 60 }),
+        };
         let max_unleased = self.text("MAX_UNLEASED_SECONDS").is_some().then(|| self.seconds("MAX_UNLEASED_SECONDS", 1));
         Pace {
             poll: self.seconds("POLL_INTERVAL", 1),
-            is_listening: self.parsed("LISTEN", "true or false"),
+            is_listening,
             reap: self.seconds("REAP_INTERVAL_SECONDS", 1),
-            sweep: self.seconds("SWEEP_INTERVAL_SECONDS", 1),
+            sweep,
             window: StartWindow { lead: self.seconds("JOIN_LEAD_SECONDS", 0), max_late: self.seconds("MAX_LATE_SECONDS", 1) },
             claim_ttl: self.seconds("CLAIM_TTL_SECONDS", 1),
             owner_silent: Duration::from_secs(bot_store::protocol::heartbeat::OWNER_SILENT_SECS),

@@ -32,8 +32,6 @@ const HINT_GAP: Duration = Duration::from_millis(100);
 const REAP_GAP: Duration = Duration::from_secs(1);
 /// From one look to the next at runs that are over and wait for their backoff.
 const WAITING_GAP: Duration = Duration::from_secs(2);
-/// Without a listener, from one look at the meetings of live bots to the next.
-const UNHEARD_CANCEL: Duration = Duration::from_secs(60);
 /// Between heartbeats; a quarter of the time after which others take over.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
 /// Longest pass; what is not done by then is done by the next.
@@ -293,16 +291,11 @@ impl Engine {
 
     async fn cancel_loop(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            let mut look = std::mem::take(&mut *lock(&self.cancel_wanted));
-            if !self.pace.is_listening {
-                // Nothing tells that a meeting was cancelled while its bot is in the call.
-                look.add(Look::Everything);
-            }
+            let look = std::mem::take(&mut *lock(&self.cancel_wanted));
             if !self.pass("cancel", self.cancel(look.clone(), clock::now())).await {
                 lock(&self.cancel_wanted).add(look);
             }
-            let every = if self.pace.is_listening { self.pace.sweep } else { self.pace.sweep.min(UNHEARD_CANCEL) };
-            self.pause(every, &self.wake.cancel).await;
+            self.pause(self.pace.sweep, &self.wake.cancel).await;
         }
     }
 

@@ -75,7 +75,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("POLL_INTERVAL", "10", "seconds between polls when no hint comes"),
     setting("LISTEN", "true", "false polls alone, without the store's hints"),
     setting("REAP_INTERVAL_SECONDS", "20", "seconds between looks at every live bot; the end of a run is acted on at once"),
-    setting("SWEEP_INTERVAL_SECONDS", "600", "seconds between full sweeps"),
+    setting(
+        "SWEEP_INTERVAL_SECONDS",
+        "(600; 60 with LISTEN=false)",
+        "seconds between full sweeps, which alone find a meeting without a start where nothing is listened to",
+    ),
     setting("MAX_CLAIM_PER_POLL", "10", "instances claimed in one commit at most; more follow at once"),
     setting("CLAIM_TTL_SECONDS", "600", "a claim unchanged for this long is taken over"),
     setting("JOIN_LEAD_SECONDS", "120", "a bot is sent this long before the start"),
