@@ -95,6 +95,9 @@ pub struct Facts {
     /// The live-call slot that it holds or waits for.
     #[serde(default)]
     pub call_key: Option<CallKey>,
+    /// The instance that was in the call already and got this one's meetings. Whoever finds this one goes on there.
+    #[serde(default)]
+    pub handed_to: Option<InstanceId>,
     /// Set when the bot shall not join, or shall leave: the document was cancelled or deleted.
     #[serde(default)]
     pub cancel_requested_at: Option<DateTime<Utc>>,
@@ -331,6 +334,7 @@ impl Facts {
             processed_at: None,
             linked_meetings: Vec::new(),
             call_key: None,
+            handed_to: None,
             cancel_requested_at: None,
         }
     }

@@ -15,6 +15,9 @@ use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
 /// Armed again this often at most; past it something writes the document in a loop.
 const MAX_GENERATIONS: u32 = 100;
 
+/// Hand-overs followed at most; a chain of more cannot come about within one call.
+const MAX_HAND_OVERS: u32 = 8;
+
 /// What became of a meeting document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Enqueued {
@@ -92,13 +95,29 @@ async fn link_or_create(
             return create(store, record, meeting, id, generation, now).await;
         };
         let existing = InstanceRecord::from_record(&existing, store.naming()).map_err(|error| unreadable(&error))?;
-        // Ended, and this document knew it: its link was cleared to ask for another bot.
-        let used_up = existing.instance.phase.is_terminal() && existing.instance.is_linked(&meeting.path);
-        if !used_up {
+        let existing = serving(store, existing).await?;
+        let ended = existing.instance.phase.is_terminal();
+        // This document knew it: its link was cleared to ask for another bot.
+        let was_ours = ended && existing.instance.is_linked(&meeting.path);
+        // Another document's cancel is no answer to this one.
+        let never_tried = existing.instance.phase == Phase::Cancelled;
+        if !was_ours && !never_tried {
             return link(store, record, meeting, existing, now).await;
         }
     }
     Ok(Enqueued::Lost)
+}
+
+/// The instance that serves whom this one served: one that met another bot in its call handed its meetings over.
+async fn serving(store: &dyn Store, mut record: InstanceRecord) -> Result<InstanceRecord, StoreError> {
+    for _ in 0..MAX_HAND_OVERS {
+        let Some(next) = record.instance.facts.handed_to.clone() else { break };
+        match InstanceRecord::read(store, &next).await? {
+            Some(found) => record = found,
+            None => break,
+        }
+    }
+    Ok(record)
 }
 
 async fn create(

@@ -29,6 +29,10 @@ use super::slot::{Holder, Slot};
 use super::{Advanced, InstanceRecord, Note, advance, cancel, paths, slot};
 use crate::{DocumentKey, Record, Store, Write};
 
+mod twins;
+
+pub use twins::*;
+
 type Shared = Arc<dyn Store>;
 
 /// Names the rules once, and hands each to a macro of the caller's: a suite makes a named test of every one.
@@ -72,6 +76,8 @@ rules![
     a_call_has_one_bot_at_a_time,
     a_later_attempt_takes_its_own_slot_over,
     who_finds_its_call_taken_hands_its_meetings_to_the_holder,
+    a_twin_of_what_was_handed_over_goes_to_the_holder,
+    a_twin_of_what_was_cancelled_gets_a_bot_of_its_own,
     a_start_that_was_rounded_is_the_same_occurrence,
     a_finalize_run_binds_without_joining,
 ];
@@ -472,56 +478,6 @@ pub async fn a_finalize_run_binds_without_joining(store: Shared) {
     let answer = bind(store.as_ref(), &old.instance.id, (2, "run2"), Purpose::Finalize, now()).await.expect("bind");
     let Bind::Bound(record) = answer else { panic!("{answer:?}") };
     assert_eq!(record.instance.phase, Phase::Finalizing);
-}
-
-/// See its name.
-pub async fn who_finds_its_call_taken_hands_its_meetings_to_the_holder(store: Shared) {
-    let one = put_meeting(&store, "one", json!({"start_time": now()})).await;
-    let two = put_meeting(&store, "two", json!({"start_time": now() + chrono::Duration::seconds(30)})).await;
-    let (Enqueued::Created(first), Enqueued::Created(second)) = (look(&store, &one).await, look(&store, &two).await) else {
-        panic!("a rounded start did not split the ids")
-    };
-    let mut bound = Vec::new();
-    for id in [&first, &second] {
-        let record = instance(&store, id).await;
-        claim_all(store.as_ref(), vec![record], &claimer("c"), now()).await.remove(0).expect("claim").expect("claimed");
-        let answer = bind(store.as_ref(), id, (1, "r"), Purpose::Record, now()).await.expect("bind");
-        let Bind::Bound(record) = answer else { panic!("{answer:?}") };
-        bound.push(record);
-    }
-    let joined = slot::join_holder(store.as_ref(), &bound[1], &first, now()).await.expect("join");
-    assert!(matches!(joined, Advanced::Applied(_)), "{joined:?}");
-    assert_eq!(instance(&store, &second).await.instance.phase, Phase::Cancelled);
-    done(&store, &instance(&store, &first).await).await;
-    let told = read(&store, &two.key).await;
-    assert_eq!(Meeting::link(&told.fields, store.naming()), Some(first));
-    assert_eq!((&told.fields["bot_status"], &told.fields["bot_outcome"]["kind"]), (&json!("done"), &json!("host_ended")));
-}
-
-/// See its name.
-pub async fn a_start_that_was_rounded_is_the_same_occurrence(_: Shared) {
-    let later = |minutes| Some(now() + chrono::Duration::minutes(minutes));
-    assert!(!slot::is_later_occurrence(later(5), later(0)));
-    assert!(!slot::is_later_occurrence(None, later(0)));
-    assert!(!slot::is_later_occurrence(later(0), later(60)));
-    assert!(slot::is_later_occurrence(later(60), later(0)));
-}
-
-/// See its name.
-pub async fn a_twin_that_still_wants_the_bot_keeps_it(store: Shared) {
-    let one = put_meeting(&store, "one", json!({"start_time": now()})).await;
-    let two = put_meeting(&store, "two", json!({"start_time": now()})).await;
-    let Enqueued::Created(id) = look(&store, &one).await else { panic!("not created") };
-    assert_eq!(look(&store, &two).await, Enqueued::Twin(id.clone()));
-    let record = instance(&store, &id).await;
-    claim_all(store.as_ref(), vec![record], &claimer("c"), now()).await.remove(0).expect("claim").expect("claimed");
-    for (meeting, joins) in [(&one, true), (&two, false)] {
-        let mut edit = Fields::new();
-        edit.insert("status".into(), json!("cancelled"));
-        store.commit(vec![Write::merge_existing(meeting.key.clone(), edit)]).await.expect("edit");
-        let answer = bind(store.as_ref(), &id, (1, "run1"), Purpose::Record, now()).await.expect("bind");
-        assert_eq!(matches!(answer, Bind::Bound(_)), joins, "{answer:?}");
-    }
 }
 
 /// See its name.

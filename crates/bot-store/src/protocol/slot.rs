@@ -118,6 +118,7 @@ pub async fn join_holder(
     let meetings = std::mem::take(&mut ended.facts.linked_meetings);
     ended.phase = phase;
     ended.facts.processed_at = Some(now);
+    ended.facts.handed_to = Some(holder.clone());
     ended.facts.outcome = Some(Outcome::with_detail(OutcomeKind::Cancelled, format!("Bot {holder} is in this call already.")));
     let mut others = Vec::new();
     for mut meeting in meetings {
