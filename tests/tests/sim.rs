@@ -25,7 +25,10 @@ fn a_thousand_seeds_keep_every_promise() {
                             return;
                         }
                         if let Err(failure) = run(seed, None) {
-                            panic!("seed {seed}: {}\nsmallest plan: {:#?}", failure.violation, failure.plan);
+                            panic!(
+                                "seed {seed}: {}\nsmallest plan: {:?}\n{}",
+                                failure.broken.violation, failure.plan, failure.broken.story
+                            );
                         }
                     }
                 })
@@ -49,7 +52,7 @@ fn a_seed_is_the_same_run_each_time() {
 #[test]
 fn without_any_one_guard_some_seed_breaks_a_promise() {
     for guard in Guard::ALL {
-        let caught = (0..500).find_map(|seed| run_once(seed, Some(guard)).err().map(|violation| (seed, violation)));
+        let caught = (0..500).find_map(|seed| run_once(seed, Some(guard)).err().map(|broken| (seed, broken.violation)));
         let (seed, violation) = caught.unwrap_or_else(|| panic!("500 seeds without {guard:?} and nothing broke"));
         println!("without {guard:?}: seed {seed}: {violation}");
     }

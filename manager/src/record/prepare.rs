@@ -18,10 +18,15 @@ use tokio::time::{Instant, sleep};
 use super::{RunError, fenced};
 use crate::config::Config;
 use crate::keeper::{Keeper, Kept};
-use crate::retry::verb_within;
+use crate::retry::{Pauses, retried, slow, verb_within};
 
 /// How often a taken live-call slot is asked for again.
 const SLOT_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a run tries to reach the store before it is given back to the controller.
+const STUBBORN: Duration = Duration::from_secs(120);
+/// Longest pause between those tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What a run is to do, once it knows.
 pub enum Prepared<'a> {
@@ -37,7 +42,7 @@ pub enum Prepared<'a> {
 pub async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) -> Result<Prepared<'a>, RunError> {
     let sent_at = Instant::now();
     let run = (config.attempt, config.run_id.as_str());
-    let bound = verb_within("bind", bind(store, &config.instance, run, Purpose::Record, clock::now())).await?;
+    let bound = stubbornly("bind", || bind(store, &config.instance, run, Purpose::Record, clock::now())).await?;
     let has_recording = |record: &InstanceRecord| has_left || was_recorded(record);
     let kept = |record| Keeper::new(store, record, config.timings, sent_at);
     match bound {
@@ -110,16 +115,31 @@ async fn reserve_path(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunEr
     let instance = keeper.record().instance.clone();
     let wanted =
         facts.gcs_path.clone().unwrap_or_else(|| ObjectPrefix::default_for(&facts.creator_organization_id, day, &instance.id));
-    let reserved = verb_within("reserve", paths::reserve(keeper.store(), &instance, &wanted)).await?;
+    let store = keeper.store();
+    let reserved = stubbornly("reserve", || paths::reserve(store, &instance, &wanted)).await?;
     if keeper.facts().gcs_path.as_ref() == Some(&reserved) {
         return Ok(None);
     }
-    match keeper.set_path(&reserved).await {
-        Kept::Done => Ok(None),
-        Kept::Fenced(reason) => Ok(Some(fenced(&reason))),
-        Kept::Refused => Ok(Some(ExitCode::RefusedBeforeJoin)),
-        Kept::Unreachable(error) => Err(error.into()),
+    let mut pauses = Pauses::over(STUBBORN, LONGEST_PAUSE);
+    loop {
+        match keeper.set_path(&reserved).await {
+            Kept::Done => return Ok(None),
+            Kept::Fenced(reason) => return Ok(Some(fenced(&reason))),
+            Kept::Refused => return Ok(Some(ExitCode::RefusedBeforeJoin)),
+            Kept::Unreachable(error) => match pauses.next().filter(|_| error.is_transient()) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(error.into()),
+            },
+        }
     }
+}
+
+/// Tries on while the store is away: a pod that has started is worth more than a fresh one that starts all over.
+async fn stubbornly<T, F>(operation: &'static str, call: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    retried(STUBBORN, StoreError::is_transient, || slow(operation), || verb_within(operation, call())).await
 }
 
 enum Taken {

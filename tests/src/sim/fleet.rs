@@ -74,7 +74,9 @@ impl Fleet {
 
     /// SIGTERM.
     pub fn term(&self, uid: &str) {
-        self.with(uid, |pod| drop(pod.stop.send(true)));
+        self.with(uid, |pod| {
+            pod.stop.send_replace(true);
+        });
     }
 
     /// It does not reach the store.

@@ -70,11 +70,20 @@ pub struct Tally {
     pub gaps: Vec<f64>,
 }
 
+/// A broken promise, and everything that led to it.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// Which, and how.
+    pub violation: Violation,
+    /// Timeline events and stays, in the order of time.
+    pub story: String,
+}
+
 /// A plan that broke a promise.
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// Which, and how.
-    pub violation: Violation,
+    pub broken: Broken,
     /// The smallest plan found that still breaks it.
     pub plan: Plan,
 }
@@ -99,6 +108,20 @@ impl World {
         self.over_at.get(call).is_none_or(|at| self.began.elapsed() >= Duration::from_secs(*at))
     }
 
+    /// Timeline events and stays, in the order of time.
+    fn story(&self) -> String {
+        let mut lines = self.truth.story();
+        for record in self.documents.all() {
+            let DocumentKey::Event(id, _) = &record.key else { continue };
+            let text = |name: &str| record.fields.get(name).map(|value| value.to_string().replace('"', "")).unwrap_or_default();
+            let (at, id) = (text("occurred_at"), &id.as_str()[..6]);
+            let what = ["actor", "attempt", "event", "phase", "detail"].map(text).join(" ");
+            lines.push(format!("{at} {id} {what}"));
+        }
+        lines.sort();
+        lines.join("\n")
+    }
+
     fn instances(&self) -> Vec<BotInstance> {
         let decoded = |record| InstanceRecord::from_record(record, self.documents.naming()).ok().map(|record| record.instance);
         let all = self.documents.all();
@@ -112,26 +135,26 @@ impl World {
 /// What broke, with the smallest plan that still breaks.
 pub fn run(seed: u64, guard: Option<Guard>) -> Result<Tally, Failure> {
     let plan = with_chance(seed, || Plan::of(seed));
-    run_plan(&plan, guard).map_err(|violation| shrunk(plan, violation, guard))
+    run_plan(&plan, guard).map_err(|broken| shrunk(plan, broken, guard))
 }
 
 /// Runs a seed once, as fast as can be.
 ///
 /// # Errors
 /// What broke.
-pub fn run_once(seed: u64, guard: Option<Guard>) -> Result<Tally, Violation> {
+pub fn run_once(seed: u64, guard: Option<Guard>) -> Result<Tally, Broken> {
     let plan = with_chance(seed, || Plan::of(seed));
     run_plan(&plan, guard)
 }
 
 /// Takes away what is not needed for the same promise to break.
-pub fn shrunk(plan: Plan, violation: Violation, guard: Option<Guard>) -> Failure {
-    let mut failure = Failure { violation, plan };
+pub fn shrunk(plan: Plan, broken: Broken, guard: Option<Guard>) -> Failure {
+    let mut failure = Failure { broken, plan };
     'again: loop {
         for smaller in failure.plan.smaller() {
             match run_plan(&smaller, guard) {
-                Err(violation) if violation.id == failure.violation.id => {
-                    failure = Failure { violation, plan: smaller };
+                Err(broken) if broken.violation.id == failure.broken.violation.id => {
+                    failure = Failure { broken, plan: smaller };
                     continue 'again;
                 }
                 _ => {}
@@ -156,15 +179,16 @@ fn with_chance<T>(seed: u64, work: impl FnOnce() -> T) -> T {
 ///
 /// # Errors
 /// What broke.
-pub fn run_plan(plan: &Plan, guard: Option<Guard>) -> Result<Tally, Violation> {
+pub fn run_plan(plan: &Plan, guard: Option<Guard>) -> Result<Tally, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.map_err(|error| Violation { id: "SIM", what: error.to_string() })?;
+    let broken = |violation, story| Broken { violation, story };
+    let runtime = runtime.map_err(|error| broken(Violation { id: "SIM", what: error.to_string() }, String::new()))?;
     Guard::take_away(guard);
     let judged = runtime.block_on(async {
         let began = Instant::now();
         simulated::begin(plan.seed ^ 0x5eed, move || beginning() + TimeDelta::from_std(began.elapsed()).unwrap_or_default());
         let world = World::new(plan);
-        let judged = drive(&world, plan).await;
+        let judged = drive(&world, plan).await.map_err(|violation| broken(violation, world.story()));
         simulated::end();
         judged
     });
@@ -287,10 +311,16 @@ fn strike(world: &Arc<World>, controllers: &[Controller], kind: FaultKind) -> Op
         (FaultKind::PauseController(index, secs), _) => controllers.get(index)?.actor.pause(secs),
         (FaultKind::CutController(index, secs), _) => controllers.get(index)?.actor.cut(secs),
         (FaultKind::StoreDown(secs), _) => world.weather.outage(secs),
-        (FaultKind::BucketDown(secs), _) => world.storage.outage(secs),
+        (FaultKind::BucketDown(secs), _) => {
+            world.storage.outage(secs);
+            world.truth.cut_off(None, secs);
+        }
         (FaultKind::KillPod, Some(uid)) => world.kill_pod(&uid),
         (FaultKind::TermPod, Some(uid)) => world.fleet.term(&uid),
-        (FaultKind::CutPod(secs), Some(uid)) => world.fleet.cut(&uid, secs),
+        (FaultKind::CutPod(secs), Some(uid)) => {
+            world.fleet.cut(&uid, secs);
+            world.truth.cut_off(Some(&uid), secs);
+        }
         (FaultKind::SecondPod, Some(uid)) => world.double_pod(&uid),
         (FaultKind::LoseNode(secs), Some(uid)) => world.lose_node(&uid, secs),
         (

@@ -30,6 +30,8 @@ struct State {
     captured: BTreeMap<InstanceId, BTreeMap<Segment, DateTime<Utc>>>,
     /// By run: until when it could have carried out.
     killed: BTreeMap<String, DateTime<Utc>>,
+    /// When runs could not reach the bucket: whose (none is everybody's), from when, for how long.
+    outages: Vec<(Option<String>, DateTime<Utc>, TimeDelta)>,
     broken: Vec<Violation>,
 }
 
@@ -66,9 +68,26 @@ impl Truth {
         self.lock().killed.insert(run.to_owned(), clock::now());
     }
 
+    /// The bucket cannot be reached from now on, by one run or by any.
+    pub fn cut_off(&self, run: Option<&str>, secs: u64) {
+        let length = TimeDelta::seconds(i64::try_from(secs).unwrap_or_default());
+        self.lock().outages.push((run.map(str::to_owned), clock::now(), length));
+    }
+
     /// Something happened that never may.
     pub fn broken(&self, id: &'static str, what: String) {
         self.lock().broken.push(Violation { id, what });
+    }
+
+    /// Every stay, as a line for its beginning and one for its end.
+    pub fn story(&self) -> Vec<String> {
+        let stamp = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let lines = |stay: &Stay| {
+            let joins = format!("{} bot {} joins call {}", stamp(stay.from), stay.bot, stay.call);
+            let leaves = stay.to.map(|to| format!("{} bot {} is out of call {}", stamp(to), stay.bot, stay.call));
+            [Some(joins), leaves]
+        };
+        self.lock().stays.iter().flat_map(lines).flatten().collect()
     }
 
     /// How long after the loss of a run another one was in the same call, in seconds.
@@ -124,7 +143,9 @@ impl Truth {
                     continue;
                 }
                 match state.killed.get(&segment.1) {
-                    Some(killed) if *killed - *at <= RPO => lost.push((*killed - *at).as_seconds_f64()),
+                    Some(killed) if *killed - *at <= RPO + state.unreachable(&segment.1, *at, *killed) => {
+                        lost.push((*killed - *at).as_seconds_f64())
+                    }
                     killed => {
                         let what = format!(
                             "{}: segment {segment:?} captured {at} is lost ({}; killed {killed:?})",
@@ -140,6 +161,14 @@ impl Truth {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How long a run could not reach the bucket within a span of time.
+    fn unreachable(&self, run: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+        let of_run = self.outages.iter().filter(|(whose, ..)| whose.as_deref().is_none_or(|whose| whose == run));
+        of_run.map(|(_, at, length)| ((*at + *length).min(to) - (*at).max(from)).max(TimeDelta::zero())).sum()
     }
 }
 
