@@ -4,7 +4,9 @@
 
 mod bench;
 mod busy;
+mod existing;
 mod finalize;
+mod image;
 mod pointers;
 mod process;
 mod retained;

@@ -35,10 +35,11 @@ pub(super) fn last_cluster(bytes: &[u8]) -> Option<usize> {
 }
 
 fn clusters(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    // Its timestamp comes first (0xe7), behind a length of one to eight bytes.
+    // Behind a length of one to eight bytes comes its timestamp (0xe7), or a checksum of four bytes (0xbf) before that.
     marks(bytes, CLUSTER, 0).filter(|at| {
         let length = bytes.get(at + 4).map_or(0, |first| first.leading_zeros() as usize + 1);
-        bytes.get(at + 4 + length) == Some(&0xe7)
+        let first = bytes.get(at + 4 + length..).unwrap_or_default();
+        first.starts_with(&[0xe7]) || first.starts_with(&[0xbf, 0x84])
     })
 }
 

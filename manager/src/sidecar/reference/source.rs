@@ -147,6 +147,11 @@ mod tests {
         [head, &[0x1f, 0x43, 0xb6, 0x75, 0x81, 0xe7], blocks].concat()
     }
 
+    /// Bytes of which no two places look alike.
+    fn noise(seed: u32) -> Vec<u8> {
+        (0..9000_u32).map(|at| (at.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8).collect()
+    }
+
     #[test]
     fn the_exact_name_goes_before_any_other_and_an_mp4_waits_for_the_end() {
         let root = tempfile::tempdir().unwrap();
@@ -176,11 +181,11 @@ mod tests {
     fn a_length_that_was_written_into_the_head_neither_doubles_nor_costs_a_byte() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("s.webm");
-        std::fs::write(&file, webm(b"head", &[1; 9000])).unwrap();
+        std::fs::write(&file, webm(b"head", &noise(1))).unwrap();
         let mut source = Source::open(file.clone()).unwrap();
         source.read_on(false).unwrap();
         for replaced in [false, true] {
-            let longer = webm(if replaced { b"head and duration, too" } else { b"head and duration" }, &[1; 9000]);
+            let longer = webm(if replaced { b"head and duration, too" } else { b"head and duration" }, &noise(1));
             let tail: &[u8] = if replaced { b"the end of it all" } else { b"the end" };
             let whole = [&longer[..], tail].concat();
             if replaced {
@@ -196,10 +201,10 @@ mod tests {
     fn a_file_that_became_another_gives_nothing_more() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("s.webm");
-        std::fs::write(&file, webm(b"head", &[1; 9000])).unwrap();
+        std::fs::write(&file, webm(b"head", &noise(1))).unwrap();
         let mut source = Source::open(file.clone()).unwrap();
         source.read_on(false).unwrap();
-        std::fs::write(&file, webm(b"head", &[2; 9900])).unwrap();
+        std::fs::write(&file, webm(b"head", &noise(2))).unwrap();
         assert!(source.read_on(true).unwrap().is_empty());
     }
 }
