@@ -11,6 +11,7 @@ use manager::record::record;
 use rustix::process::Signal;
 
 use crate::bench::{Bench, PART_FRAMES, PART_SECS, close, decoded, loudest, never, told};
+use crate::browser::media_recorder;
 use crate::image::{H264, Image, VP8, VP9, webm};
 use crate::process::{LIMIT, Manager, program, until};
 
@@ -26,13 +27,18 @@ fn outcome(instance: &BotInstance) -> OutcomeKind {
 
 /// One call, recorded as `video`, ended in order.
 async fn recorded_call(video: &[&str], extra: &[(&'static str, String)]) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    call_of(&webm(folder.path(), video), extra).await
+}
+
+/// One call with this recording, ended in order.
+async fn call_of(recording: &[u8], extra: &[(&'static str, String)]) -> Bench {
     let bench = Bench::new().await;
     let image = Image::start(bench.folder.path()).await;
     let variables = [image.variables(), extra.to_vec()].concat();
     let mut manager = Manager::start(&bench, "record", "r1", &variables).await;
     let job = image.is_joined().await;
     assert_eq!((image.provider().as_str(), job["url"].as_str()), ("google", Some("https://meet.google.com/abc-defg-hij")));
-    let recording = webm(bench.folder.path(), video);
     for chunk in recording.chunks(recording.len() / 5 + 1) {
         image.append(chunk);
     }
@@ -72,6 +78,22 @@ async fn an_h264_recording_of_an_existing_image_is_never_encoded_again() {
     let script = "#!/bin/sh\ncase \" $* \" in *libx264*) exit 9;; esac\nexec ffmpeg \"$@\"\n";
     let ffmpeg = program(tools.path(), "no-encoder", script);
     is_whole(&recorded_call(H264, &[("FFMPEG_PATH", ffmpeg)]).await).await;
+}
+
+/// Of a real browser: no length, its own odd time stamps, frames left out as the machine is busy.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_real_browser_s_recorder_makes_becomes_both_files() {
+    for codec in ["vp8", "h264"] {
+        let bench = call_of(&media_recorder(codec).await, &[]).await;
+        let instance = bench.instance().await.instance;
+        assert_eq!((instance.phase, outcome(&instance)), (Phase::Done, OutcomeKind::Ended), "{codec}");
+        let (video, audio) = (bench.file(ObjectName::Video), bench.file(ObjectName::Audio));
+        let (frames, complaints) = decoded(&video);
+        assert!(frames >= 20 && complaints.is_empty(), "{codec}: {frames} frames, {complaints}");
+        let (picture, sound) = (told(&video, "v", "duration"), told(&audio, "a", "duration"));
+        assert!(close(picture, PART_SECS, 1.0) && close(sound, PART_SECS, 1.0), "{codec}: {picture} s and {sound} s");
+        assert!(loudest(&audio, "2", "2") > -20.0, "{codec}: the tone is lost");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
