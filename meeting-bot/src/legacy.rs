@@ -171,6 +171,7 @@ async fn join(app: App, platform: Platform, body: Bytes) -> Response {
     let session = job.session(&legacy.settings, stem.clone(), parts.clone());
     let problems = checks::problems(&session, app.config.practice_origin.as_deref());
     if let Some(problem) = problems.first() {
+        let _ = tokio::fs::remove_dir(&parts).await;
         return refused(StatusCode::BAD_REQUEST, problem, Some(job.ids()));
     }
     if app.hub.admit(&session) != Admission::Fresh {
@@ -323,6 +324,18 @@ mod tests {
                 assert!(read(&body).unwrap_err().starts_with("Missing required fields"), "{field}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_poll_of_the_busy_flag_keeps_no_session_of_ours_alive() {
+        let (legacy, hub) = (Legacy::read(|_| None), Hub::new());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let before = hub.unpolled_for();
+        legacy.polled(&hub);
+        assert!(hub.unpolled_for() >= before);
+        legacy.is_driven.store(true, Ordering::Relaxed);
+        legacy.polled(&hub);
+        assert!(hub.unpolled_for() < before);
     }
 
     #[test]
