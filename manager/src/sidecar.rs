@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::{SessionState, StartSession};
+use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 
 use reference::Reference;
@@ -139,10 +140,12 @@ impl Sidecar {
         self.asker.shut_down().await
     }
 
-    /// Nothing more is expected of the bot: whatever it wrote until now lies in the session's folder when this answers.
-    pub async fn close(&mut self) {
-        if let Some(Spoken::Reference(bot)) = &mut self.spoken {
-            bot.close().await;
+    /// Nothing more is expected of the bot: whatever it wrote until now lies in the session's folder when this answers. Says since when
+    /// it has recorded, where it could not say so itself.
+    pub async fn close(&mut self) -> Option<DateTime<Utc>> {
+        match &mut self.spoken {
+            Some(Spoken::Reference(bot)) => bot.close().await,
+            Some(Spoken::V1(_)) | None => None,
         }
     }
 

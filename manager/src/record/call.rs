@@ -111,7 +111,8 @@ pub(super) async fn follow<'a>(
     };
     let outcome = follower.until_the_end(stop).await;
     // What the bot wrote until now is on the disk before nothing more is expected there.
-    follower.sidecar.close().await;
+    let recorded_since = follower.sidecar.close().await;
+    follower.admitted_at = follower.admitted_at.or(recorded_since);
     let _ = finish.send(true);
     let is_drained = follower.drain(hauling, stop).await;
     Ok(Called { outcome, cut_short: follower.cut_short.clone(), progress: follower.progress(), folder, is_drained })

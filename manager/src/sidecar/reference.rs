@@ -5,6 +5,7 @@
 //! and by what it recorded ([`verdict`]). It has no request to leave: it is asked to end, which only some of these images know, and
 //! otherwise it leaves when its container is ended, right after this manager.
 
+mod base64_name;
 mod callbacks;
 mod cutter;
 mod cutting;
@@ -36,8 +37,6 @@ const OVER_THE_LIMIT: Duration = Duration::from_secs(120);
 const OWN_TRIES: Duration = Duration::from_secs(180);
 /// Two readings of one process's start differ by less.
 const SAME_START: Duration = Duration::from_secs(3);
-
-mod base64_name;
 
 /// An image that speaks the reference contract.
 #[derive(Debug)]
@@ -157,11 +156,12 @@ impl Reference {
     }
 
     /// Cuts what was written until now, to the last byte.
-    pub(super) async fn close(&mut self) {
+    pub(super) async fn close(&mut self) -> Option<DateTime<Utc>> {
         if let Some(cutting) = &mut self.cutting {
             cutting.finish().await;
         }
         self.callbacks = None;
+        self.cut().since
     }
 
     /// Listens for reports, and watches for the file, before anything is asked of the image.

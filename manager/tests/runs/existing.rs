@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::bench::{Bench, PART_FRAMES, PART_SECS, close, decoded, loudest, never, told};
 use crate::browser::media_recorder;
-use crate::image::{H264, Image, VP8, VP9, webm};
+use crate::image::{H264, Image, VP8, VP9, mp4, webm};
 use crate::process::{LIMIT, Manager, program, until};
 
 const UPLOADED_NOTHING: &[&str] = &["processing", "joined", "failed"];
@@ -233,6 +233,21 @@ async fn sigterm_carries_out_what_an_existing_image_has_written_to_the_last_byte
     let mut second = Manager::start(&bench, "finalize", "r2", &[]).await;
     assert_eq!(second.ended().await, Some(0), "{}", second.told());
     assert_eq!(decoded(&bench.file(ObjectName::Video)).0, PART_FRAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mp4_that_is_whole_only_at_the_end_is_carried_out_then() {
+    let bench = Bench::new().await;
+    let image = Image::start(bench.folder.path()).await;
+    let mut manager = Manager::start(&bench, "record", "r1", &image.variables()).await;
+    image.is_joined().await;
+    image.write_whole("mp4", &mp4(bench.folder.path()));
+    image.is_polled().await;
+    assert_eq!(bench.carried().await, 0, "half of it would be no recording");
+    image.report(UPLOADED_NOTHING, None).await;
+    image.end();
+    assert_eq!(manager.ended().await, Some(0), "{}", manager.told());
+    is_whole(&bench).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

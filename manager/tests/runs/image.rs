@@ -98,6 +98,13 @@ impl Image {
         std::fs::File::options().create(true).append(true).open(file).unwrap().write_all(chunk).unwrap();
     }
 
+    /// Lays a whole file down beside it, as `UPLOADER_FILE_EXTENSION` may ask.
+    pub(crate) fn write_whole(&self, extension: &str, content: &[u8]) {
+        let file = self.file().with_extension(extension);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, content).unwrap();
+    }
+
     /// Reports an attempt's end as the images do; the answers' statuses.
     pub(crate) async fn report(&self, states: &[&str], log: Option<(&str, &str)>) -> Vec<u16> {
         let job = self.lock().job.clone().unwrap();
@@ -193,6 +200,16 @@ pub(crate) fn webm(folder: &Path, video: &[&str]) -> Vec<u8> {
     command.args(["-pix_fmt", "yuv420p", "-g", "15", "-c:a", "libopus", "-ac", "2", "-live", "1", "-f", "matroska"]);
     assert!(command.arg(&file).status().expect("ffmpeg is missing: install the package ffmpeg").success());
     std::fs::read(&file).unwrap()
+}
+
+/// The same as an MP4 whose index is written last.
+pub(crate) fn mp4(folder: &Path) -> Vec<u8> {
+    let (from, to) = (folder.join("from.webm"), folder.join("to.mp4"));
+    std::fs::write(&from, webm(folder, H264)).unwrap();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-loglevel", "error", "-y", "-i"]).arg(from).args(["-c:v", "copy", "-c:a", "aac"]);
+    assert!(command.arg(&to).status().unwrap().success());
+    std::fs::read(to).unwrap()
 }
 
 pub(crate) const VP8: &[&str] = &["libvpx", "-deadline", "realtime", "-b:v", "400k"];
