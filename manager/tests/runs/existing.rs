@@ -266,3 +266,28 @@ async fn an_image_that_uploaded_and_deleted_its_file_has_cost_nothing() {
     assert_eq!(manager.ended().await, Some(0), "{}", manager.told());
     is_whole(&bench).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_of_a_webm_that_never_arrived_costs_its_own_time_alone() {
+    let bench = Bench::new().await;
+    let recording = webm(bench.folder.path(), VP8);
+    let part = bench.session().join("p000");
+    // Its info alone is taken from a part of ours.
+    crate::bench::record(&bench.folder.path().join("ours"), 0, &crate::bench::Capture::starting(crate::bench::epoch()));
+    std::fs::create_dir_all(&part).unwrap();
+    std::fs::copy(bench.folder.path().join("ours/p000/part.json"), part.join("part.json")).unwrap();
+    let head = recording.windows(4).position(|id| id == [0x1f, 0x43, 0xb6, 0x75]).unwrap();
+    std::fs::write(part.join("init.mp4"), &recording[..head]).unwrap();
+    // Torn anywhere, in the middle of blocks.
+    for (seq, piece) in recording[head..].chunks((recording.len() - head) / 6 + 1).enumerate() {
+        std::fs::write(part.join(format!("seg-{seq:06}.m4s")), piece).unwrap();
+    }
+    bench.carry().await;
+    let raw = bench.objects().await.list(&bench.prefix.raw_folder()).await.unwrap();
+    let lost = raw.iter().find(|name| name.contains("/000002-")).unwrap();
+    std::fs::remove_file(bench.folder.path().join("bucket").join(bench.prefix.raw_folder()).join(lost)).unwrap();
+    bench.finalized("one").await.unwrap();
+    let frames = decoded(&bench.file(ObjectName::Video)).0;
+    assert!((PART_FRAMES / 2..PART_FRAMES).contains(&frames), "{frames} frames");
+    assert_eq!(bench.manifest().parts.len(), 2);
+}
