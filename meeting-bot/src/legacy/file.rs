@@ -109,3 +109,60 @@ fn command(input: Vec<OsString>, format: &str, to: &Path) -> Command {
 fn words(texts: &[&str]) -> Vec<OsString> {
     texts.iter().map(OsString::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(part: &Path) {
+        std::fs::create_dir_all(part).unwrap();
+        let mut ffmpeg = std::process::Command::new("ffmpeg");
+        ffmpeg.current_dir(part).args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=15"]);
+        ffmpeg.args(["-f", "lavfi", "-i", "sine", "-t", "4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
+        ffmpeg.args([
+            "-g",
+            "30",
+            "-c:a",
+            "aac",
+            "-f",
+            "hls",
+            "-hls_time",
+            "2",
+            "-hls_segment_type",
+            "fmp4",
+            "-hls_list_size",
+            "0",
+        ]);
+        ffmpeg.args(["-hls_fmp4_init_filename", INIT_FILE, "-hls_segment_filename", "seg-%06d.m4s", "index.m3u8"]);
+        assert!(ffmpeg.status().expect("ffmpeg is missing: install the package ffmpeg").success());
+    }
+
+    fn frames(file: &Path) -> String {
+        let count =
+            ["-v", "error", "-select_streams", "v", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"];
+        let output = std::process::Command::new("ffprobe").args(count).arg(file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().trim_end_matches(',').to_owned()
+    }
+
+    #[tokio::test]
+    async fn two_parts_become_one_file_of_either_kind_and_an_empty_one_is_left_out() {
+        for name in ["s.webm", "s.mp4"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (parts, file) = (folder.path().join("s.parts"), folder.path().join(name));
+            record(&parts.join("p000"));
+            std::fs::create_dir_all(parts.join("p001")).unwrap();
+            record(&parts.join("p002"));
+            assert!(make(&parts, &file).await.unwrap());
+            assert_eq!((frames(&file).as_str(), parts.exists()), ("120", false), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_recorded_nothing_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (parts, file) = (folder.path().join("s.parts"), folder.path().join("s.webm"));
+        std::fs::create_dir_all(&parts).unwrap();
+        assert!(!make(&parts, &file).await.unwrap());
+        assert!(!file.exists() && !parts.exists());
+    }
+}
