@@ -288,6 +288,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
                 pending: pace.window.lead + pace.window.max_late,
                 joining: Duration::from_secs(joining),
                 recording: pace.max_recording,
+                encoding: Duration::ZERO,
             },
             max_live: runs.max_live,
             handed_on: runs.handed_on.clone(),
@@ -340,7 +341,15 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         for name in ["MEETING_INACTIVITY_MINUTES", "INACTIVITY_DETECTION_START_DELAY_MINUTES", "RAW_RETENTION_HOURS"] {
             self.number(name, 0);
         }
-        for name in ["LOBBY_TIMEOUT_MINUTES", "EVERYONE_LEFT_SECONDS", "NO_ONE_JOINED_SECONDS"] {
+        let optional = [
+            "LOBBY_TIMEOUT_MINUTES",
+            "EVERYONE_LEFT_SECONDS",
+            "NO_ONE_JOINED_SECONDS",
+            process::SIDECAR_CALLBACK_PORT,
+            process::ENCODE_CRF,
+            process::ENCODE_AUDIO_KBPS,
+        ];
+        for name in optional {
             if self.text(name).is_some() {
                 self.number(name, 0);
             }

@@ -1,6 +1,6 @@
 //! The environment of a run, parsed and checked as a whole: every problem is reported at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bot_model::configuration::{Naming, Problem};
@@ -10,6 +10,9 @@ use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
 use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, OVERSTAY, SessionLimits};
+
+use crate::media::Encoding;
+use crate::sidecar::{Contract, ReferenceSettings};
 
 /// Everything that a run needs to know.
 #[derive(Debug, Clone)]
@@ -28,6 +31,12 @@ pub struct Config {
     pub recordings_url: String,
     /// Where the meeting-bot answers.
     pub sidecar_url: String,
+    /// What it speaks.
+    pub sidecar_contract: Contract,
+    /// For one of the existing images.
+    pub reference: ReferenceSettings,
+    /// How what cannot be copied is encoded.
+    pub encoding: Encoding,
     /// Folder of the run.
     pub scratch: PathBuf,
     /// Earlier runs of this instance whose scratch lies on this machine.
@@ -137,6 +146,9 @@ impl Config {
         let (store_url, recordings_url) = (reader.store_url(), reader.recordings_url());
         let scratch = reader.required(names::SCRATCH_DIR, "a folder", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
         let sidecar_url = reader.text(names::MEETING_BOT_API_URL).unwrap_or_else(|| "http://127.0.0.1:3000".into());
+        let contract = reader.optional(names::SIDECAR_CONTRACT, "auto, v1 or reference", Contract::parse).unwrap_or_default();
+        let reference = reference(&mut reader, scratch.as_deref());
+        let encoding = encoding(&mut reader);
         let timings = match reader.seconds(names::RUN_LEASE_TTL_SECONDS, 1, 60) {
             60 => LeaseTimings::default(),
             ttl => LeaseTimings::from_ttl(Duration::from_secs(ttl.max(3))),
@@ -162,6 +174,9 @@ impl Config {
                     store_url,
                     recordings_url,
                     sidecar_url,
+                    sidecar_contract: contract,
+                    reference,
+                    encoding,
                     scratch,
                     earlier_runs,
                     timings,
@@ -185,6 +200,31 @@ fn run_label(text: &str) -> Option<String> {
 fn parse_earlier(text: &str) -> Option<Vec<EarlierRun>> {
     let runs: Vec<EarlierRun> = serde_json::from_str(text).ok()?;
     runs.iter().all(|run| is_run_label(&run.run) && run.attempt >= 1).then_some(runs)
+}
+
+/// The images write to `TEMPVIDEO_DIR` where they know it, else to a folder of their own, at which a pod mounts the scratch volume.
+fn reference<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>, scratch: Option<&Path>) -> ReferenceSettings {
+    let port = reader.optional(names::SIDECAR_CALLBACK_PORT, "a port", |text| text.parse().ok());
+    let told = reader.text(names::TEMPVIDEO_DIR).map(PathBuf::from);
+    let scratch = scratch.map(|scratch| [scratch.join("tempvideo"), scratch.to_owned()]);
+    let stock = PathBuf::from(names::STOCK_TEMPVIDEO_DIR);
+    ReferenceSettings {
+        callback_port: port.unwrap_or(names::DEFAULT_SIDECAR_CALLBACK_PORT),
+        recording_roots: told.into_iter().chain(scratch.into_iter().flatten()).chain([stock]).collect(),
+    }
+}
+
+fn encoding<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Encoding {
+    let default = Encoding::default();
+    let preset = reader.optional(names::ENCODE_PRESET, "an x264 preset", Encoding::preset);
+    let number = |text: &str, range: std::ops::RangeInclusive<u32>| text.parse().ok().filter(|number| range.contains(number));
+    let crf = reader.optional(names::ENCODE_CRF, "0 to 51", |text| number(text, 0..=51));
+    let audio_kbps = reader.optional(names::ENCODE_AUDIO_KBPS, "32 to 512", |text| number(text, 32..=512));
+    Encoding {
+        preset: preset.unwrap_or(default.preset),
+        crf: crf.unwrap_or(default.crf),
+        audio_kbps: audio_kbps.unwrap_or(default.audio_kbps),
+    }
 }
 
 fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimits {

@@ -1,5 +1,7 @@
 //! ffmpeg and ffprobe: arguments as arrays, generated file names, local protocols only, a time limit on each run.
 
+pub mod foreign;
+
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Stdio;
@@ -30,6 +32,32 @@ pub enum MediaError {
         /// The end of its words.
         message: String,
     },
+}
+
+/// How what cannot be copied is encoded (`ENCODE_PRESET`, `ENCODE_CRF`, `ENCODE_AUDIO_KBPS`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding {
+    /// x264 preset.
+    pub preset: &'static str,
+    /// x264 constant rate factor.
+    pub crf: u32,
+    /// AAC.
+    pub audio_kbps: u32,
+}
+
+impl Default for Encoding {
+    /// A third less CPU than the existing managers' medium, at a quality 1.4 dB below it (reference media.md section 2).
+    fn default() -> Self {
+        Self { preset: "veryfast", crf: 23, audio_kbps: 96 }
+    }
+}
+
+impl Encoding {
+    /// The preset of this name.
+    pub fn preset(name: &str) -> Option<&'static str> {
+        let presets = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
+        presets.into_iter().find(|preset| *preset == name)
+    }
 }
 
 /// What ffprobe says of a file.
@@ -177,13 +205,17 @@ fn words(texts: &[&str]) -> Vec<OsString> {
 }
 
 async fn run(tool: &'static str, variable: &str, arguments: &[OsString]) -> Result<Vec<u8>, MediaError> {
+    run_within(TIME_LIMIT, tool, variable, arguments).await
+}
+
+async fn run_within(limit: Duration, tool: &'static str, variable: &str, arguments: &[OsString]) -> Result<Vec<u8>, MediaError> {
     let program = std::env::var_os(variable).filter(|path| !path.is_empty()).unwrap_or_else(|| OsStr::new(tool).to_owned());
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let output = match tokio::time::timeout(TIME_LIMIT, command.output()).await {
+    let output = match tokio::time::timeout(limit, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(source)) => return Err(MediaError::Missing { tool, source }),
-        Err(_) => return Err(MediaError::Failed { tool, message: format!("it did not end within {TIME_LIMIT:?}") }),
+        Err(_) => return Err(MediaError::Failed { tool, message: format!("it did not end within {limit:?}") }),
     };
     if output.status.success() {
         return Ok(output.stdout);

@@ -107,7 +107,7 @@ async fn finalize_bound(
     if let Some(code) = carry_out(config, &mut keeper, objects, stop).await {
         return Ok(code);
     }
-    let place = Workplace { folder: config.scratch.join("finalize"), own: None };
+    let place = Workplace { folder: config.scratch.join("finalize"), own: None, encoding: config.encoding.clone() };
     ending::make_files_and_settle(config, &mut keeper, objects, &place, outcome, stop).await
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
+use crate::legacy::{self, Legacy};
 use crate::session::checks;
 use crate::session::hub::{Admission, Hub};
 use crate::session::run;
@@ -38,6 +39,8 @@ pub struct App {
     pub shutdown: Arc<Notify>,
     /// When the process started.
     pub started: Instant,
+    /// The existing images' contract.
+    pub legacy: Arc<Legacy>,
 }
 
 /// The routes.
@@ -51,6 +54,7 @@ pub fn router(app: App) -> Router {
         .route("/isbusy", get(is_busy))
         .route("/metrics", get(metrics))
         .route("/shutdown", post(shutdown))
+        .merge(legacy::routes())
         .layer(from_fn(refuse_web_pages))
         .with_state(app)
 }
@@ -139,10 +143,11 @@ async fn health(State(app): State<App>) -> Json<serde_json::Value> {
 }
 
 fn busy(app: &App) -> u8 {
-    u8::from(!matches!(app.hub.state().phase, SessionPhase::Idle | SessionPhase::Ended))
+    u8::from(app.legacy.is_working() || !matches!(app.hub.state().phase, SessionPhase::Idle | SessionPhase::Ended))
 }
 
 async fn is_busy(State(app): State<App>) -> Json<serde_json::Value> {
+    app.legacy.polled(&app.hub);
     Json(json!({ "success": true, "data": busy(&app) }))
 }
 

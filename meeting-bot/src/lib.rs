@@ -12,6 +12,7 @@ pub mod config;
 pub mod display;
 pub mod doctor;
 pub mod http;
+pub mod legacy;
 pub mod lifeline;
 pub mod platform;
 pub mod probe;

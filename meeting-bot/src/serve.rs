@@ -15,6 +15,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::config::Config;
 use crate::http::{App, router};
+use crate::legacy::Legacy;
 use crate::session::hub::Hub;
 
 /// What is left of the leave budget for the process's own end.
@@ -39,7 +40,9 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     }
     let hub = Arc::new(Hub::new());
     let shutdown = Arc::new(Notify::new());
-    let app = App { hub: hub.clone(), config: Arc::new(config), shutdown: shutdown.clone(), started: Instant::now() };
+    let legacy = Arc::new(Legacy::read(|name| std::env::var(name).ok()));
+    let (config, started) = (Arc::new(config), Instant::now());
+    let app = App { hub: hub.clone(), config, shutdown: shutdown.clone(), started, legacy: legacy.clone() };
     tracing::info!(%address, boot_id = hub.state().boot_id, "listening");
     tokio::spawn(async move { axum::serve(listener, router(app)).await });
     let code = tokio::select! {
@@ -50,7 +53,11 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     tracing::info!("ending");
     hub.ask_to_leave(OutcomeKind::Evicted);
-    if timeout(LEAVE_BUDGET - RESERVE, ended(&hub)).await.is_err() {
+    let over = async {
+        ended(&hub).await;
+        legacy.settled().await;
+    };
+    if timeout(LEAVE_BUDGET - RESERVE, over).await.is_err() {
         tracing::error!("the session did not end within the leave budget");
     }
     Ok(code)

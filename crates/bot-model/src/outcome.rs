@@ -81,12 +81,16 @@ outcomes! {
     Silence = "silence", Participant, Completed, "Nobody spoke for the configured time.";
     /// The configured maximum length was reached.
     MaxDuration = "max_duration", Configuration, Completed, "The configured maximum duration was reached.";
+    /// The call ended for the bot, and a meeting-bot of the reference contract does not say how.
+    Ended = "ended", Participant, Completed, "The call ended; this meeting-bot does not say how.";
     /// Somebody asked the bot to leave, by the API or a cancelled document.
     AskedToLeave = "asked_to_leave", Configuration, Completed, "The bot was asked to leave.";
     /// The host removed the bot from the call.
     Removed = "removed", Host, Completed, "The bot was removed from the call.";
     /// Nobody let the bot in within the limit.
     LobbyTimeout = "lobby_timeout", Host, NotAdmitted, "Nobody admitted the bot from the waiting room in time.";
+    /// The bot did not get in, and a meeting-bot of the reference contract does not say why.
+    NotAdmitted = "not_admitted", Host, NotAdmitted, "The bot did not get into the call; this meeting-bot does not say why.";
     /// The host refused the request to join.
     Denied = "denied", Host, NotAdmitted, "The host denied the request to join.";
     /// The host never started the call.

@@ -43,12 +43,28 @@ pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
 pub const RAW_RETENTION_HOURS: &str = "RAW_RETENTION_HOURS";
 /// What an absent [`RAW_RETENTION_HOURS`] means.
 pub const DEFAULT_RAW_RETENTION_HOURS: u64 = 72;
+/// What the meeting-bot speaks: `auto`, `v1` (ours) or `reference` (the existing images).
+pub const SIDECAR_CONTRACT: &str = "SIDECAR_CONTRACT";
+/// Loopback port on which the manager hears an existing image's reports.
+pub const SIDECAR_CALLBACK_PORT: &str = "SIDECAR_CALLBACK_PORT";
+/// The images' own default, in `AUTH_BASE_URL_V2`.
+pub const DEFAULT_SIDECAR_CALLBACK_PORT: u16 = 8081;
+/// Folder below which an existing image writes `{userId}/{file}`.
+pub const TEMPVIDEO_DIR: &str = "TEMPVIDEO_DIR";
+/// The same where the image does not know [`TEMPVIDEO_DIR`].
+pub const STOCK_TEMPVIDEO_DIR: &str = "/usr/src/app/dist/_tempvideo";
+/// x264 preset for a picture that cannot be copied.
+pub const ENCODE_PRESET: &str = "ENCODE_PRESET";
+/// x264 constant rate factor for the same.
+pub const ENCODE_CRF: &str = "ENCODE_CRF";
+/// AAC bit rate, in kbit/s, for sound that cannot be copied.
+pub const ENCODE_AUDIO_KBPS: &str = "ENCODE_AUDIO_KBPS";
 /// `json` or `text`.
 pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 12] = [
+pub const HANDED_ON: [&str; 17] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -61,4 +77,9 @@ pub const HANDED_ON: [&str; 12] = [
     NO_ONE_JOINED_SECONDS,
     DEFAULT_BOT_NAME,
     RAW_RETENTION_HOURS,
+    SIDECAR_CONTRACT,
+    SIDECAR_CALLBACK_PORT,
+    ENCODE_PRESET,
+    ENCODE_CRF,
+    ENCODE_AUDIO_KBPS,
 ];

@@ -6,6 +6,9 @@
 //! again. `init.mp4` is empty until the first segment closes (measured, reference media.md), so it counts
 //! only together with `seg-000000.m4s`.
 //!
+//! A part that one of the existing images recorded lies there under the same names: `init.mp4` is its head (of a WebM, all before the
+//! first cluster), the segments are byte runs, and together they are the file as it was. The first bytes tell which it is.
+//!
 //! In the bucket: `{gcs_path}/raw/a{attempt}-{run}/p{part}/{seq:06}-{crc32c:08x}.m4s`, `init-{crc32c:08x}.mp4` and
 //! `part-{crc32c:08x}.json`. The checksum in the name makes a create-only upload idempotent: "exists" means "identical".
 

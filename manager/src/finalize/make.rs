@@ -12,6 +12,7 @@ use futures::{StreamExt as _, stream};
 
 use super::fragments::Fragments;
 use super::{FinalizeError, Workplace};
+use crate::media::foreign::{Container, convert, survey};
 use crate::media::{Probe, add_silence, extract_audio, join_parts, probe, remux_part};
 use crate::objects::Objects;
 use crate::spool::disk_name;
@@ -53,7 +54,10 @@ pub(super) async fn make(
     }
     let mut parts = Vec::new();
     for (index, part) in frozen.parts.iter().enumerate() {
-        parts.push(make_part(objects, prefix, place, part, index).await?);
+        parts.extend(make_part(objects, prefix, place, part, index).await?);
+    }
+    if parts.is_empty() {
+        return Err(FinalizeError::Nothing);
     }
     give_each_part_sound(&parts).await?;
     let video = place.folder.join(ObjectName::Video.file_name());
@@ -72,16 +76,17 @@ async fn sound_of(video: &Path, parts: &[MadePart], folder: &Path) -> Result<(Pa
     Ok((audio, probed))
 }
 
+/// `None` where a recording of another make has not one frame.
 async fn make_part(
     objects: &Objects,
     prefix: &ObjectPrefix,
     place: &Workplace,
     frozen: &FrozenPart,
     index: usize,
-) -> Result<MadePart, FinalizeError> {
+) -> Result<Option<MadePart>, FinalizeError> {
     let fragments = place.folder.join(format!("part-{index}.fragments.mp4"));
     let mut file = tokio::fs::File::create(&fragments).await?;
-    let (mut info, mut covered) = (None, Fragments::default());
+    let (mut info, mut covered, mut container) = (None, Fragments::default(), Container::Mp4);
     let names = stream::iter(frozen.raw_names());
     let mut raw = names.map(async |name| (name.kind, raw_bytes(objects, prefix, place, &name).await)).buffered(FETCHED_AT_ONCE);
     while let Some((kind, bytes)) = raw.next().await {
@@ -89,22 +94,54 @@ async fn make_part(
         if kind == RawKind::Part {
             info = serde_json::from_slice::<PartInfo>(&bytes).ok();
         } else {
+            if kind == RawKind::Init {
+                container = Container::of(&bytes);
+            }
             covered.read(&bytes);
             tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
         }
     }
     tokio::io::AsyncWriteExt::flush(&mut file).await?;
     let info = info.ok_or_else(|| FinalizeError::RawLost("part.json".into()))?;
-    let start_secs = probe(&fragments).await.map_or(0.0, |probe| probe.start_secs);
     let made = place.folder.join(format!("part-{index}.mp4"));
-    remux_part(&fragments, info.audio_lag_ms, &made).await?;
+    let Some(remade) = remake(&fragments, (container, &covered), &info, place, &made).await? else {
+        tracing::warn!(part = frozen.part, "a part of the recording has not one frame and is left out");
+        return Ok(None);
+    };
     tokio::fs::remove_file(&fragments).await?;
     // A later stretch of the same part begins later on the clock, too.
-    let started_at = info.started_at + seconds(if frozen.first_seq == 0 { 0.0 } else { start_secs });
+    let started_at = info.started_at + seconds(if frozen.first_seq == 0 { 0.0 } else { remade.start_secs });
     let probed = probe(&made).await?;
-    check_part(&covered, &info, &probed)?;
-    let sound_secs = covered.sound_secs();
-    Ok(MadePart { frozen: frozen.clone(), info: PartInfo { started_at, ..info }, probe: probed, file: made, sound_secs })
+    let tolerance = PART_TOLERANCE_SECS + info.audio_lag_ms.unsigned_abs() as f64 / 1_000.0;
+    agree(remade.secs, probed.duration_secs, tolerance, "a part")?;
+    let info = PartInfo { started_at, ..info };
+    Ok(Some(MadePart { frozen: frozen.clone(), info, probe: probed, file: made, sound_secs: remade.sound_secs }))
+}
+
+/// What the raw bytes of a part say, to judge its file by: not what the program that made the file says of it.
+struct Remade {
+    start_secs: f64,
+    secs: f64,
+    sound_secs: f64,
+}
+
+/// Makes a part's MP4: ours by a remux, one of another make by a copy or an encode of its tracks.
+async fn remake(
+    fragments: &Path,
+    (container, covered): (Container, &Fragments),
+    info: &PartInfo,
+    place: &Workplace,
+    made: &Path,
+) -> Result<Option<Remade>, FinalizeError> {
+    if let Some(secs) = covered.secs() {
+        let start_secs = probe(fragments).await.map_or(0.0, |probe| probe.start_secs);
+        remux_part(fragments, info.audio_lag_ms, made).await?;
+        return Ok(Some(Remade { start_secs, secs, sound_secs: covered.sound_secs() }));
+    }
+    let found = survey(fragments, container).await?;
+    let Some(secs) = found.secs() else { return Ok(None) };
+    convert(fragments, container, &found, &place.encoding, made).await?;
+    Ok(Some(Remade { start_secs: found.start_secs(), secs, sound_secs: found.sound_secs() }))
 }
 
 /// A raw object's bytes, from this run's own disk where they lie there unharmed, else from the bucket.
@@ -139,17 +176,10 @@ async fn join(parts: &[MadePart], folder: &Path, video: &Path) -> Result<(), Fin
         return Ok(());
     }
     let list = folder.join("parts.txt");
-    let lines: String = (0..parts.len()).map(|index| format!("file 'part-{index}.mp4'\n")).collect();
+    let names = parts.iter().filter_map(|part| part.file.file_name()?.to_str());
+    let lines: String = names.map(|name| format!("file '{name}'\n")).collect();
     tokio::fs::write(&list, lines).await?;
     Ok(join_parts(&list, video).await?)
-}
-
-/// A remux must not lose time: compared with what the segments say, not with what ffmpeg made of them. Segments of another make,
-/// that say nothing, are believed.
-fn check_part(covered: &Fragments, info: &PartInfo, made: &Probe) -> Result<(), FinalizeError> {
-    let Some(recorded) = covered.secs() else { return Ok(()) };
-    let tolerance = PART_TOLERANCE_SECS + info.audio_lag_ms.unsigned_abs() as f64 / 1_000.0;
-    agree(recorded, made.duration_secs, tolerance, "a part")
 }
 
 fn check_joined(parts: &[MadePart], video: &Probe) -> Result<(), FinalizeError> {

@@ -19,7 +19,7 @@ use bot_model::outcome::Outcome;
 use bot_model::segment::RawName;
 
 use crate::keeper::{Keeper, Kept};
-use crate::media::MediaError;
+use crate::media::{Encoding, MediaError};
 use crate::objects::{ObjectError, Objects};
 use make::make;
 use manifest::manifest;
@@ -70,6 +70,8 @@ pub struct Workplace {
     pub folder: PathBuf,
     /// Where this run's own session wrote its parts, so that nothing is fetched that lies here: (attempt, run, folder).
     pub own: Option<(u32, String, PathBuf)>,
+    /// For what cannot be copied.
+    pub encoding: Encoding,
 }
 
 /// Makes, uploads and verifies the files, and answers what they are. Deletes nothing in the bucket and settles nothing. The

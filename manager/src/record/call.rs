@@ -92,7 +92,8 @@ pub(super) async fn follow<'a>(
         prefix.map(|prefix| Route { prefix, attempt: config.attempt, run: config.run_id.clone(), folder: folder.clone() });
     let Some(route) = route else { return Err(std::io::Error::other("no path was reserved").into()) };
     let Hauled { hauling, finish, carried } = haul(objects, route, left);
-    let sidecar = Sidecar::new(&config.sidecar_url).map_err(std::io::Error::other)?;
+    let sidecar =
+        Sidecar::new(&config.sidecar_url, config.sidecar_contract, config.reference.clone()).map_err(std::io::Error::other)?;
     let mut follower = Follower {
         session: start_session(config, keeper, &folder),
         earlier: keeper.facts().recording.clone(),
@@ -111,6 +112,9 @@ pub(super) async fn follow<'a>(
         cut_short: None,
     };
     let outcome = follower.until_the_end(stop).await;
+    // What the bot wrote until now is on the disk before nothing more is expected there.
+    let recorded_since = follower.sidecar.close().await;
+    follower.admitted_at = follower.admitted_at.or(recorded_since);
     let _ = finish.send(true);
     let is_drained = follower.drain(hauling, stop).await;
     Ok(Called { outcome, cut_short: follower.cut_short.clone(), progress: follower.progress(), folder, is_drained })

@@ -58,7 +58,7 @@ pub(super) async fn end(
         return Ok(code);
     }
     let own = Some((config.attempt, config.run_id.clone(), called.folder));
-    let place = Workplace { folder: config.scratch.join("finalize"), own };
+    let place = Workplace { folder: config.scratch.join("finalize"), own, encoding: config.encoding.clone() };
     make_files_and_settle(config, keeper, objects, &place, called.outcome, stop).await
 }
 

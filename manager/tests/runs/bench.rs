@@ -25,6 +25,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use manager::config::Config;
 use manager::finalize::{FinalizeError, Workplace, finalize};
 use manager::keeper::Keeper;
+use manager::media::Encoding;
 use manager::objects::Objects;
 use manager::spool::{Route, Spool};
 use serde_json::json;
@@ -178,7 +179,7 @@ impl Bench {
 
     pub(crate) async fn finalized(&self, place: &str) -> Result<Vec<Artifact>, FinalizeError> {
         let record = self.instance().await;
-        let place = Workplace { folder: self.folder.path().join(place), own: None };
+        let place = Workplace { folder: self.folder.path().join(place), own: None, encoding: Encoding::default() };
         finalize(&mut self.keeper(record), &self.objects().await, &place, None).await
     }
 

@@ -5,6 +5,7 @@ use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectName;
 use chrono::Duration;
 use manager::finalize::{FinalizeError, Workplace, finalize};
+use manager::media::Encoding;
 use manager::record::finalize_only;
 
 use crate::bench::{Bench, Capture, PART_FRAMES, PART_SECS, close, decoded, epoch, loudest, never, record, told};
@@ -77,7 +78,7 @@ async fn two_finalizers_at_once_make_the_same_files() {
     // The first has frozen the list and is slow; the second is sent after it, and the timeline grows meanwhile.
     let mut slow = bench.keeper(bench.record.clone());
     let objects = bench.objects().await;
-    let place = |name: &str| Workplace { folder: bench.folder.path().join(name), own: None };
+    let place = |name: &str| Workplace { folder: bench.folder.path().join(name), own: None, encoding: Encoding::default() };
     let one = finalize(&mut slow, &objects, &place("one"), None).await.unwrap();
     let mut quick = bench.keeper(bench.another_run("r2").await);
     let (one_place, two_place) = (place("one"), place("two"));

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod browser;
 mod busy;
+mod existing;
 mod finalize;
+mod image;
 mod pointers;
 mod process;
 mod retained;

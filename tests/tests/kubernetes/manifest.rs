@@ -45,6 +45,19 @@ async fn a_recording_job_with_every_setting() {
     insta::assert_yaml_snapshot!(job(&jobs_config(EVERYTHING), &spec(RunCommand::Record).await, "launch"));
 }
 
+/// Its probe, user, volumes and variables are those of the images of the reference contract.
+#[tokio::test]
+async fn a_recording_job_with_an_existing_image() {
+    let settings = [
+        ("MEETING_BOT_IMAGE", "registry/existing-meeting-bot:2"),
+        ("SIDECAR_CONTRACT", "reference"),
+        ("SIDECAR_CALLBACK_PORT", "8082"),
+        ("LOBBY_TIMEOUT_MINUTES", "5"),
+        ("ENCODE_CRF", "20"),
+    ];
+    insta::assert_yaml_snapshot!(job(&jobs_config(&settings), &spec(RunCommand::Record).await, "launch"));
+}
+
 #[tokio::test]
 async fn a_finalizing_job_runs_no_browser() {
     insta::assert_yaml_snapshot!(job(&jobs_config(EVERYTHING), &spec(RunCommand::Finalize).await, "launch"));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bot_model::configuration::Problem;
+use bot_model::process as contract;
 use bot_model::session::OVERSTAY;
 
 use super::names::{is_dns_name, is_label_value, is_qualified_name, is_quantity};
@@ -55,6 +56,8 @@ pub struct KubernetesConfig {
     pub bot_variables: BTreeMap<String, String>,
     /// Whether the manager is somebody else's, who reads the call from its environment as seed 003 does.
     pub legacy_manager: bool,
+    /// Whether the meeting-bot is one of the existing images.
+    pub reference_bot: bool,
 }
 
 /// One container.
@@ -77,6 +80,8 @@ pub struct RunLimits {
     pub joining: Duration,
     /// In the call; the meeting-bot's own limit.
     pub recording: Duration,
+    /// Making the files of a recording that has to be encoded; zero where it is ours and is copied.
+    pub encoding: Duration,
 }
 
 /// Making the files: twice the longest recording would still be a hundredth of this.
@@ -90,12 +95,12 @@ impl RunLimits {
 
     /// `activeDeadlineSeconds` of a recording Job, which counts from its creation on, pending time included.
     pub fn record_deadline(self) -> Duration {
-        self.pending + self.manager() + FINALIZING + OVERSTAY
+        self.pending + self.manager() + FINALIZING + self.encoding + OVERSTAY
     }
 
     /// The same for a Job that makes files alone.
     pub fn finalize_deadline(self) -> Duration {
-        self.pending + FINALIZING + OVERSTAY
+        self.pending + FINALIZING + self.encoding + OVERSTAY
     }
 }
 
@@ -139,6 +144,15 @@ impl KubernetesConfig {
         let mut manager_variables = common.handed_on;
         manager_variables.extend(reader.passed(&PASSED_TO_MANAGER));
         let mut bot_variables = reader.passed(&PASSED_TO_BOT);
+        let wants = "auto, v1 or reference";
+        let contract = reader.optional(contract::SIDECAR_CONTRACT, wants, |text| matches!(text, "auto" | "v1" | "reference"));
+        let reference_bot = contract.as_deref() == Some("reference");
+        let mut limits = common.limits;
+        if reference_bot {
+            // VP8 and VP9 are encoded at about the speed of the call, on a machine that has the CPU for it.
+            limits.encoding = limits.recording;
+            bot_variables.extend(reference_variables(&manager_variables));
+        }
         bot_variables.extend(common.practice_origin.map(|origin| ("PRACTICE_ROOM_ORIGIN".to_owned(), origin)));
         Self {
             namespace,
@@ -163,12 +177,29 @@ impl KubernetesConfig {
             ttl: reader.seconds("JOB_TTL_SECONDS", 60),
             grace: reader.seconds("TERMINATION_GRACE_SECONDS", 30),
             max_live: common.max_live,
-            limits: common.limits,
+            limits,
             manager_variables,
             bot_variables,
             legacy_manager: reader.switch("LEGACY_MANAGER_ENV"),
+            reference_bot,
         }
     }
+}
+
+/// What an existing image is told beside seed 003's settings. Its uploader stays unconfigured: it deletes what it has uploaded.
+fn reference_variables(manager: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let port = manager.get(contract::SIDECAR_CALLBACK_PORT).cloned();
+    let port = port.unwrap_or_else(|| contract::DEFAULT_SIDECAR_CALLBACK_PORT.to_string());
+    let mut variables = vec![
+        ("PORT".to_owned(), "3000".to_owned()),
+        // The manager, in the same pod. It authenticates a report by the job's own token; the key is there because the images report
+        // nothing without one.
+        ("AUTH_BASE_URL_V2".to_owned(), format!("http://127.0.0.1:{port}/v2")),
+        ("SCREENAPP_BACKEND_SERVICE_API_KEY".to_owned(), "in-this-pod".to_owned()),
+    ];
+    let lobby = manager.get(contract::LOBBY_TIMEOUT_MINUTES);
+    variables.extend(lobby.map(|minutes| ("JOIN_WAIT_TIME_MINUTES".to_owned(), minutes.clone())));
+    variables
 }
 
 struct Reader<'a, L> {
@@ -256,6 +287,7 @@ mod tests {
             pending: Duration::from_secs(1_020),
             joining: Duration::from_secs(1_020),
             recording: Duration::from_secs(36_000),
+            encoding: Duration::ZERO,
         };
         assert!(limits.recording < limits.manager());
         assert!(limits.pending + limits.manager() < limits.record_deadline());

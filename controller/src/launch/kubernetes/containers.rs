@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bot_model::process as contract;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, EphemeralVolumeSource, ExecAction,
-    ObjectFieldSelector, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, Probe, ResourceRequirements, SeccompProfile,
-    SecretEnvSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+    HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, Probe, ResourceRequirements,
+    SeccompProfile, SecretEnvSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config::{ContainerConfig, KubernetesConfig};
 use super::manifest::{MANAGER, MEETING_BOT};
@@ -24,6 +25,13 @@ const TMP_SIZE: &str = "2Gi";
 const SHM_SIZE: &str = "512Mi";
 /// The meeting-bot listens on loopback, where only its own pod reaches it.
 const BOT_API: &str = "http://127.0.0.1:3000";
+
+/// Where an existing image that knows `TEMPVIDEO_DIR` writes.
+const TEMPVIDEO: &str = "/scratch/tempvideo";
+/// Of the user that the existing images are built for.
+const EXISTING_IMAGE_USER: i64 = 1001;
+/// Not to be changed in those images.
+const EXISTING_IMAGE_PORT: i32 = 3000;
 
 /// The manager: the one main container, whose end is the run's end.
 pub(super) fn manager(config: &KubernetesConfig, spec: &LaunchSpec) -> Container {
@@ -66,6 +74,9 @@ pub(super) fn manager(config: &KubernetesConfig, spec: &LaunchSpec) -> Container
 
 /// The meeting-bot: a native sidecar, up before the manager and ended after it.
 pub(super) fn meeting_bot(config: &KubernetesConfig) -> Container {
+    if config.reference_bot {
+        return existing_image(config);
+    }
     let mut variables = config.bot_variables.clone();
     let sandbox = if config.seccomp_profile.is_some() { "on" } else { "off" };
     variables.extend(pairs(&[
@@ -89,6 +100,36 @@ pub(super) fn meeting_bot(config: &KubernetesConfig) -> Container {
         }),
         volume_mounts: Some(mounts(&[("scratch", SCRATCH), ("tmp", TMP), ("shm", "/dev/shm")])),
         ..container(config, &config.meeting_bot, config.seccomp_profile.as_deref())
+    }
+}
+
+/// One of the existing images in the meeting-bot's place. It has no probe of its own but answers HTTP on every address; it runs as its
+/// own user and writes to its own file system; and its file lies in one volume, whichever of the two folders it knows.
+fn existing_image(config: &KubernetesConfig) -> Container {
+    let mut variables = config.bot_variables.clone();
+    variables.extend(pairs(&[(contract::TEMPVIDEO_DIR, TEMPVIDEO), ("TMPDIR", TMP), ("TMP", TMP), ("TEMP", TMP)]));
+    let volumes = [("scratch", SCRATCH), ("scratch", contract::STOCK_TEMPVIDEO_DIR), ("tmp", TMP), ("shm", "/dev/shm")];
+    let mut container = container(config, &config.meeting_bot, config.seccomp_profile.as_deref());
+    if let Some(security) = &mut container.security_context {
+        (security.read_only_root_filesystem, security.run_as_user) = (Some(false), Some(EXISTING_IMAGE_USER));
+    }
+    Container {
+        name: MEETING_BOT.into(),
+        restart_policy: Some("Always".into()),
+        env: Some(env(variables)),
+        startup_probe: Some(Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some("/health".into()),
+                port: IntOrString::Int(EXISTING_IMAGE_PORT),
+                ..HTTPGetAction::default()
+            }),
+            period_seconds: Some(2),
+            timeout_seconds: Some(5),
+            failure_threshold: Some(60),
+            ..Probe::default()
+        }),
+        volume_mounts: Some(mounts(&volumes)),
+        ..container
     }
 }
 
