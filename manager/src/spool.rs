@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bot_model::object_prefix::ObjectPrefix;
-use bot_model::segment::{INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, segment_file};
+use bot_model::segment::{
+    INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, quality_file, segment_file,
+};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
@@ -65,6 +67,7 @@ struct Part {
     info: bool,
     init: bool,
     next: u32,
+    next_quality: u32,
 }
 
 /// The carrier of one run.
@@ -152,7 +155,7 @@ impl Spool {
         let next = match next_head(&folder, part) {
             Head::Waits => return Ok(Looked::Clear),
             Head::Next(kind) => vec![kind],
-            Head::There => closed_segments(&folder, part.next).map(RawKind::Segment).take(16 * AT_ONCE).collect(),
+            Head::There => closed(&folder, part),
         };
         let (objects, route, known) = (&self.objects, &self.route, &self.known);
         let files =
@@ -176,6 +179,7 @@ fn account(part: &mut Part, carried: &mut Carried, kind: RawKind, laid: &Laid) {
     match kind {
         RawKind::Part => part.info = true,
         RawKind::Init => part.init = true,
+        RawKind::Quality(seq) => part.next_quality = seq + 1,
         RawKind::Segment(seq) => {
             part.next = seq + 1;
             carried.saved += 1;
@@ -208,7 +212,8 @@ async fn lay(
         return Ok(Laid::Known);
     }
     let size = bytes.len() as u64;
-    let content_type = if kind == RawKind::Part { "application/json" } else { "video/mp4" };
+    let is_json = matches!(kind, RawKind::Part | RawKind::Quality(_));
+    let content_type = if is_json { "application/json" } else { "video/mp4" };
     let label = Label { content_type, crc32c, segments_sha256: String::new() };
     objects.put_new_once(&prefix.raw(&name), bytes, &label).await?;
     tracing::debug!(part, ?kind, bytes = size, "carried out");
@@ -237,8 +242,11 @@ fn next_head(folder: &Path, part: &Part) -> Head {
     if has_bytes && folder.join(segment_file(0)).is_file() { Head::Next(RawKind::Init) } else { Head::Waits }
 }
 
-fn closed_segments(folder: &Path, first: u32) -> impl Iterator<Item = u32> {
-    (first..).take_while(move |seq| folder.join(segment_file(*seq)).is_file())
+/// What is closed and not carried yet, the segments first.
+fn closed(folder: &Path, part: &Part) -> Vec<RawKind> {
+    let segments = (part.next..).take_while(|seq| folder.join(segment_file(*seq)).is_file()).map(RawKind::Segment);
+    let qualities = (part.next_quality..).take_while(|seq| folder.join(quality_file(*seq)).is_file()).map(RawKind::Quality);
+    segments.chain(qualities).take(16 * AT_ONCE).collect()
 }
 
 /// The name of a raw object's file in its part's folder.
@@ -247,6 +255,7 @@ pub fn disk_name(kind: RawKind) -> String {
         RawKind::Part => PART_INFO_FILE.to_owned(),
         RawKind::Init => INIT_FILE.to_owned(),
         RawKind::Segment(seq) => segment_file(seq),
+        RawKind::Quality(seq) => quality_file(seq),
     }
 }
 
@@ -303,9 +312,10 @@ mod tests {
             for seq in 0..3 {
                 write(&folder, &segment_file(seq), format!("{part}{seq}").as_bytes());
             }
+            write(&folder, &quality_file(0), b"{}");
         }
         let once = carried(bucket.path(), disk.path()).await;
-        assert_eq!(once.len(), 10);
+        assert_eq!(once.len(), 12);
         assert_eq!(carried(bucket.path(), disk.path()).await, once);
     }
 }

@@ -16,6 +16,7 @@ pub mod meeting_url;
 pub mod object_prefix;
 pub mod outcome;
 pub mod process;
+pub mod quality;
 pub mod schedule;
 pub mod scratch;
 pub mod segment;

@@ -164,6 +164,39 @@ pub struct MediaHealth {
     pub silent_secs: f64,
     /// Every audio stream of this browser, and none other, plays to this bot's sink.
     pub sink_is_right: bool,
+    /// The sound server has not answered, or has had no sink of ours, for this long.
+    #[serde(default)]
+    pub sink_lost_secs: f64,
+    /// The last looks at the page show another picture than the recording, or the page gave none.
+    #[serde(default)]
+    pub picture_differs: bool,
+    /// Nothing was heard of the captured sound, silence included, for this long.
+    #[serde(default)]
+    pub sound_age_secs: f64,
+    /// So long has somebody spoken by the platform's own signal since a sound was last recorded.
+    #[serde(default)]
+    pub unheard_secs: f64,
+    /// There were samples at full scale for so many of the last ten seconds.
+    #[serde(default)]
+    pub clipped_secs: f64,
+    /// How far the sound has moved against the picture since the part began; positive when it is late.
+    #[serde(default)]
+    pub drift_ms: Option<i64>,
+    /// Frames of the running part.
+    #[serde(default)]
+    pub frames: u64,
+    /// Of these, repetitions.
+    #[serde(default)]
+    pub frames_duplicated: u64,
+    /// Frames that the running part left out.
+    #[serde(default)]
+    pub frames_dropped: u64,
+    /// Share of the last half minute's frames that are repetitions or were left out, from 0 to 1.
+    #[serde(default)]
+    pub frames_lost_share: f64,
+    /// Free bytes where the recording is written.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
 }
 
 /// How a session ended.
@@ -217,10 +250,19 @@ pub enum SessionEventKind {
     },
     /// A watchdog saw something, or saw it end.
     Watchdog {
-        /// `segments_stalled`, `picture_black`, `picture_frozen`, `wrong_sink`, `capture_exited`.
+        /// `segments_stalled`, `picture_black`, `picture_frozen`, `wrong_sink`, `sink_lost`, `sound_stalled`, `audio_missing`,
+        /// `audio_clipping`, `av_drift`, `frames_missing`, `disk_low`, `capture_exited`.
         signal: String,
         /// True when it began, false when it ended.
         raised: bool,
+    },
+    /// Something is done about a watchdog's signal.
+    Remedy {
+        /// `rebind` (sink and capture anew, the call goes on), `reload` (left, and the page opened again), `rejoin` (the same with
+        /// a browser, display and sink anew).
+        remedy: String,
+        /// The watchdog's signal.
+        signal: String,
     },
     /// A step of the signal pack was done; the pack's own step name.
     Step {

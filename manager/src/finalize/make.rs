@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bot_model::document::{FrozenList, FrozenPart};
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
+use bot_model::quality::Stretch;
 use bot_model::segment::{PartInfo, RawKind, RawName, part_folder};
 use bytes::Bytes;
 use chrono::Duration;
@@ -29,6 +30,8 @@ pub(super) struct MadePart {
     pub(super) frozen: FrozenPart,
     pub(super) info: PartInfo,
     pub(super) probe: Probe,
+    /// How picture and sound were.
+    pub(super) quality: Vec<Stretch>,
     file: PathBuf,
     sound_secs: f64,
 }
@@ -81,16 +84,19 @@ async fn make_part(
 ) -> Result<MadePart, FinalizeError> {
     let fragments = place.folder.join(format!("part-{index}.fragments.mp4"));
     let mut file = tokio::fs::File::create(&fragments).await?;
-    let (mut info, mut covered) = (None, Fragments::default());
+    let (mut info, mut quality, mut covered) = (None, Vec::new(), Fragments::default());
     let names = stream::iter(frozen.raw_names());
     let mut raw = names.map(async |name| (name.kind, raw_bytes(objects, prefix, place, &name).await)).buffered(FETCHED_AT_ONCE);
     while let Some((kind, bytes)) = raw.next().await {
-        let bytes = bytes?;
-        if kind == RawKind::Part {
-            info = serde_json::from_slice::<PartInfo>(&bytes).ok();
-        } else {
-            covered.read(&bytes);
-            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
+        match kind {
+            // What is lost of these must not cost the recording.
+            RawKind::Quality(_) => quality.extend(bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+            RawKind::Part => info = serde_json::from_slice::<PartInfo>(&bytes?).ok(),
+            RawKind::Init | RawKind::Segment(_) => {
+                let bytes = bytes?;
+                covered.read(&bytes);
+                tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
+            }
         }
     }
     tokio::io::AsyncWriteExt::flush(&mut file).await?;
@@ -104,7 +110,7 @@ async fn make_part(
     let probed = probe(&made).await?;
     check_part(&covered, &info, &probed)?;
     let sound_secs = covered.sound_secs();
-    Ok(MadePart { frozen: frozen.clone(), info: PartInfo { started_at, ..info }, probe: probed, file: made, sound_secs })
+    Ok(MadePart { frozen: frozen.clone(), info: PartInfo { started_at, ..info }, probe: probed, quality, file: made, sound_secs })
 }
 
 /// A raw object's bytes, from this run's own disk where they lie there unharmed, else from the bucket.

@@ -175,6 +175,9 @@ pub struct FrozenPart {
     pub first_seq: u32,
     /// crc32c of each segment, eight hex digits each, so that ten hours fit into the document.
     pub segment_crc32c: String,
+    /// crc32c of each stretch's quality from the first, in the same way; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub quality_crc32c: String,
 }
 
 /// One file in the bucket.
