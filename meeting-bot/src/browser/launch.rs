@@ -30,6 +30,9 @@ const STREAM_OF_SILENCE: &str = "(async () => {
     return context.state;
 })()";
 
+/// Chromium's own mark of its process for sound.
+const SOUND_PROCESS: &str = "--utility-sub-type=audio.mojom.AudioService";
+
 /// Why there is no browser.
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
@@ -123,6 +126,18 @@ impl Browser {
         tab.evaluate(STREAM_OF_SILENCE).await.map(drop)
     }
 
+    /// Ends the process that plays sound. The browser starts another as soon as something is to be played.
+    pub fn restart_sound(&self) {
+        for process in processes_of(self.group()) {
+            let command_line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            let plays = command_line.split(|byte| *byte == 0).any(|argument| argument == SOUND_PROCESS.as_bytes());
+            if let Some(process) = rustix::process::Pid::from_raw(process).filter(|_| plays) {
+                // One that has ended by itself is what this is to bring about.
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
     /// Asks it to close, then ends its group.
     pub async fn stop(mut self) {
         let _ = self.cdp.call(None, "Browser.close", json!({}), Duration::from_secs(1)).await;
@@ -130,6 +145,12 @@ impl Browser {
             self.process.stop(Duration::from_millis(500)).await;
         }
     }
+}
+
+fn processes_of(group: rustix::process::Pid) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    processes.filter(|process| crate::children::is_in_group(*process, group)).collect()
 }
 
 fn flags(options: &LaunchOptions) -> Vec<String> {

@@ -20,6 +20,8 @@ pub struct Tick {
     pub others: Option<u32>,
     /// The step that was done.
     pub step: Option<String>,
+    /// Somebody else speaks, by the platform's own signal.
+    pub speaking: bool,
 }
 
 /// The state of driving one page.
@@ -80,7 +82,7 @@ impl Engine {
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };
-        Ok(Tick { decision, others: observed.others(), step })
+        Ok(Tick { decision, others: observed.others(), step, speaking: false })
     }
 
     /// Does the pack's leaving steps until their targets are gone or `limit` has passed. True when they are gone.

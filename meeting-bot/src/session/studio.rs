@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::CaptureSettings;
-use rustix::process::Pid;
+use tokio::time::Instant;
 
 use crate::browser::{Browser, BrowserError, LaunchOptions};
-use crate::capture::part::PartError;
+use crate::capture::journal::Journal;
+use crate::capture::part::{Closed, PartError};
 use crate::capture::recorder::{Recorder, Setup};
+use crate::children::is_in_group;
 use crate::config::Config;
 use crate::display::{Display, DisplayError};
 use crate::scratch::Scratch;
-use crate::sink::{Asker, Sink, SinkError};
+use crate::sink::{Asker, Mended, Sink, SinkError};
 
 /// Of the sound on its way to the sink, where a call began before it was measured.
 const USUAL_LAG: Duration = Duration::from_millis(30);
@@ -41,6 +43,22 @@ impl StudioError {
         }
     }
 }
+
+/// What a rebind did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rebound {
+    /// Sink and streams were as they should be.
+    Nothing,
+    /// Streams were moved to the sink, which may have been made anew.
+    Moved,
+    /// The sound server is a new one, and the browser plays to it.
+    Anew,
+    /// The sound server is a new one, and the browser does not play to it: its page knows only the old one.
+    WithoutStreams,
+}
+
+/// The browser's streams come back to a new sound server within this time, or not at all.
+const STREAMS_RETURN: Duration = Duration::from_secs(8);
 
 pub(super) struct Studio {
     pub(super) browser: Browser,
@@ -72,13 +90,19 @@ impl Studio {
     }
 
     /// Starts recording this studio's picture and sound into `output`.
-    pub(super) fn record(&self, output: &Path, settings: &CaptureSettings) -> Result<Recorder, PartError> {
+    pub(super) fn record(
+        &self,
+        output: &Path,
+        settings: &CaptureSettings,
+        journal: &Journal,
+        before: Closed,
+    ) -> Result<Recorder, PartError> {
         let mut prepared = self.scratch.command(Path::new("ffmpeg"));
         self.display.lend(&mut prepared);
         self.sink.lend(&mut prepared);
         let environment: Vec<_> =
             prepared.as_std().get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-        let browser = self.browser.group();
+        let (browser, page) = (self.browser.group(), self.browser.page().clone());
         Recorder::start(Setup {
             output: output.to_owned(),
             settings: settings.clone(),
@@ -91,7 +115,40 @@ impl Studio {
             sink: self.sink.asker(),
             sound_lag: self.sound_lag.get().copied().unwrap_or(USUAL_LAG),
             is_ours: Box::new(move |process| is_in_group(process, browser)),
+            screen: Box::new(move || {
+                let page = page.clone();
+                Box::pin(async move { page.screenshot().await.ok() })
+            }),
+            journal: journal.clone(),
+            before,
         })
+    }
+
+    /// Brings sink and browser together again: the sound server runs and has the sink, and the browser's streams play to it.
+    /// `played`: the call did so before.
+    pub(super) async fn rebind(&mut self, played: bool) -> Result<Rebound, SinkError> {
+        let group = self.browser.group();
+        match self.sink.mend(&self.scratch, |process| is_in_group(process, group)).await? {
+            Mended::Nothing => return Ok(Rebound::Nothing),
+            Mended::Moved => return Ok(Rebound::Moved),
+            Mended::Anew => {}
+        }
+        // The browser's audio process has lost its server and does not look for another; the next one does.
+        self.browser.restart_sound();
+        if let Err(error) = self.browser.open_sound().await {
+            tracing::warn!(%error, "the way to the sink is not open");
+        }
+        // The stream of silence, and at least one of the call's own, if that played before.
+        let due = if played { 2 } else { 1 };
+        let deadline = Instant::now() + STREAMS_RETURN;
+        while Instant::now() < deadline {
+            let streams = self.sink.asker().streams().await?.unwrap_or_default();
+            if streams.iter().filter(|stream| stream.on_own_sink).count() >= due {
+                return Ok(Rebound::Anew);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(Rebound::WithoutStreams)
     }
 
     /// Takes everything down, the browser first.
@@ -115,33 +172,5 @@ async fn measure_lag(sink: Asker, found: Arc<OnceLock<Duration>>) {
     if let Some(median) = readings.get(readings.len() / 2) {
         tracing::debug!(lag_ms = median.as_millis() as u64, "the sound's way to the sink is measured");
         let _ = found.set(*median);
-    }
-}
-
-/// Read from /proc: for a process that entered the container from outside, whose group's leader is not in it, `getpgid` answers 0,
-/// which no [`Pid`] can hold.
-fn is_in_group(process: i32, group: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // After the program's name, in brackets, which may hold anything: state, parent, group.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let found = after_name.split_whitespace().nth(2).and_then(|group| group.parse::<i32>().ok());
-    found == Some(group.as_raw_nonzero().get())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_group_of_a_process_is_told_apart_from_others() {
-        use std::os::unix::process::CommandExt as _;
-        let mut child = std::process::Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
-        let id = i32::try_from(child.id()).unwrap();
-        let group = Pid::from_raw(id).unwrap();
-        assert!(is_in_group(id, group));
-        assert!(!is_in_group(1, group), "another process's group");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!is_in_group(id, group), "it has ended");
     }
 }
