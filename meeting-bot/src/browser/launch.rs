@@ -72,6 +72,8 @@ pub struct Browser {
     cdp: CdpPipe,
     page: Page,
     failure: watch::Receiver<Option<&'static str>>,
+    /// The tab that plays silence.
+    sound_tab: Option<String>,
 }
 
 impl Browser {
@@ -85,7 +87,7 @@ impl Browser {
         let (process, cdp) = spawn_with_pipe(command)?;
         let (page, target) = attach(&cdp).await?;
         let failure = watch_for_failure(&cdp, page.clone(), target);
-        Ok(Self { process, cdp, page, failure })
+        Ok(Self { process, cdp, page, failure, sound_tab: None })
     }
 
     /// Its tab.
@@ -118,10 +120,14 @@ impl Browser {
     /// The first stream has to start the browser's audio process and connect to the sink. A call's sound that comes meanwhile piles
     /// up in the jitter buffer and is then played late, for many seconds, until the buffer has caught up. With the way open, a
     /// call's stream plays at once; and its lag can be measured before the recording begins.
-    pub async fn open_sound(&self) -> Result<(), CdpError> {
+    pub async fn open_sound(&mut self) -> Result<(), CdpError> {
+        if let Some(before) = self.sound_tab.take() {
+            self.cdp.call(None, "Target.closeTarget", json!({ "targetId": before }), CALL).await?;
+        }
         let method = "Target.createTarget";
         let answer = self.cdp.call(None, method, json!({ "url": "about:blank", "background": true }), CALL).await?;
         let target = answer["targetId"].as_str().ok_or(CdpError::Incomplete { method, what: "targetId" })?;
+        self.sound_tab = Some(target.to_owned());
         let tab = attach_to(&self.cdp, target).await?;
         tab.evaluate(STREAM_OF_SILENCE).await.map(drop)
     }
@@ -130,7 +136,8 @@ impl Browser {
     pub fn restart_sound(&self) {
         for process in processes_of(self.group()) {
             let command_line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-            let plays = command_line.split(|byte| *byte == 0).any(|argument| argument == SOUND_PROCESS.as_bytes());
+            // Chromium's processes write their command line as one text, with blanks.
+            let plays = command_line.windows(SOUND_PROCESS.len()).any(|window| window == SOUND_PROCESS.as_bytes());
             if let Some(process) = rustix::process::Pid::from_raw(process).filter(|_| plays) {
                 // One that has ended by itself is what this is to bring about.
                 let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);

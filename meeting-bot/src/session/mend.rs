@@ -37,25 +37,22 @@ impl Call<'_> {
             self.note_remedy(remedy, signal);
             return Some(remedy);
         }
-        let played = recorder.present.borrow().others && health.sink_is_right;
-        let rebound = timeout(REBIND, studio.rebind(played)).await;
+        let rebound = timeout(REBIND, studio.rebind()).await;
         match &rebound {
             // A foreign stream is not ours to move, and a capture that works is not to be broken for it.
             Ok(Ok(Rebound::Nothing)) if signal == "wrong_sink" => return None,
-            Ok(Ok(Rebound::Nothing | Rebound::Moved)) => {}
-            Ok(Ok(Rebound::Anew)) => tracing::info!("the sound server was begun anew"),
-            Ok(Ok(Rebound::WithoutStreams)) => tracing::warn!("the browser does not play to the new sound server"),
+            Ok(Ok(done)) => tracing::info!(?done, "sink and browser are together again"),
             Ok(Err(error)) => tracing::warn!(%error, "the sink could not be mended"),
             Err(_) => tracing::warn!("the sink could not be mended in time"),
         }
         self.note_remedy(remedy, signal);
-        if let Some(recorder) = &self.recorder {
-            recorder.renew();
-        }
-        if matches!(rebound, Ok(Ok(Rebound::Nothing | Rebound::Moved | Rebound::Anew))) {
+        if matches!(rebound, Ok(Ok(Rebound::Nothing | Rebound::Moved))) {
+            if let Some(recorder) = &self.recorder {
+                recorder.renew();
+            }
             return None;
         }
-        let next = self.ladder.escalate(signal, self.began.elapsed())?;
+        let next = self.ladder.leave(signal, self.began.elapsed())?;
         self.note_remedy(next, signal);
         Some(next)
     }

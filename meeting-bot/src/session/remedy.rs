@@ -92,9 +92,9 @@ impl Ladder {
         Some(due)
     }
 
-    /// A remedy showed at once that it does not help: the next one up, for the same signal.
-    pub(super) fn escalate(&mut self, signal: &'static str, now: Duration) -> Option<Remedy> {
-        let next = self.affordable(signal).filter(|remedy| *remedy > Rebind)?;
+    /// The call must be left for this signal, whatever its ladder says: how, where the budget allows it.
+    pub(super) fn leave(&mut self, signal: &'static str, now: Duration) -> Option<Remedy> {
+        let next = [Reload, Rejoin].into_iter().find(|remedy| self.can_afford(*remedy))?;
         self.done.push((next, signal, now));
         Some(next)
     }
@@ -108,8 +108,11 @@ impl Ladder {
     fn affordable(&self, signal: &str) -> Option<Remedy> {
         let taken = self.done.iter().filter(|(_, of, _)| *of == signal).count();
         let remedy = *ladder(signal).get(taken)?;
-        let used = self.done.iter().filter(|(done, ..)| *done == remedy).count();
-        (used < remedy.budget()).then_some(remedy)
+        self.can_afford(remedy).then_some(remedy)
+    }
+
+    fn can_afford(&self, remedy: Remedy) -> bool {
+        self.done.iter().filter(|(done, ..)| *done == remedy).count() < remedy.budget()
     }
 }
 
@@ -181,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rebind_that_shows_at_once_that_it_does_not_help_is_followed_at_once() {
+    fn a_call_that_must_be_left_is_left_within_the_budget_and_its_signals_are_let_go() {
         let mut ladder = Ladder::default();
-        ladder.told("sink_lost", true, at(0));
+        ladder.told("sound_stalled", true, at(0));
         ladder.next(&unheard(0.0), at(0));
-        assert_eq!(ladder.escalate("sink_lost", at(8)), Some(Reload));
-        assert_eq!(ladder.escalate("wrong_sink", at(8)), None, "its ladder begins and ends with a rebind");
-        assert_eq!(ladder.let_go(), ["sink_lost"]);
+        let left: Vec<_> = (1..6).map(|now| ladder.leave("sound_stalled", at(now))).collect();
+        assert_eq!(left, [Some(Reload), Some(Reload), Some(Rejoin), Some(Rejoin), None]);
+        assert_eq!(ladder.let_go(), ["sound_stalled"]);
         assert_eq!(ladder.next(&unheard(0.0), at(1_000)), None);
     }
 }

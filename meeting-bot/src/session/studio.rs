@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::CaptureSettings;
-use tokio::time::Instant;
 
 use crate::browser::{Browser, BrowserError, LaunchOptions};
 use crate::capture::journal::Journal;
@@ -51,14 +50,10 @@ pub(super) enum Rebound {
     Nothing,
     /// Streams were moved to the sink, which may have been made anew.
     Moved,
-    /// The sound server is a new one, and the browser plays to it.
+    /// The sound server is a new one, and so is the browser's process for sound. Pages opened from now on play to it; those that
+    /// played to the old one stay silent (seen).
     Anew,
-    /// The sound server is a new one, and the browser does not play to it: its page knows only the old one.
-    WithoutStreams,
 }
-
-/// The browser's streams come back to a new sound server within this time, or not at all.
-const STREAMS_RETURN: Duration = Duration::from_secs(8);
 
 pub(super) struct Studio {
     pub(super) browser: Browser,
@@ -80,7 +75,7 @@ impl Studio {
             practice,
             is_sandboxed: config.is_sandboxed,
         };
-        let browser = Browser::start(&scratch, &display, &sink, &options).await?;
+        let mut browser = Browser::start(&scratch, &display, &sink, &options).await?;
         if let Err(error) = browser.open_sound().await {
             tracing::warn!(%error, "the way to the sink is not open yet; the first second of a call may be out of step");
         }
@@ -125,8 +120,7 @@ impl Studio {
     }
 
     /// Brings sink and browser together again: the sound server runs and has the sink, and the browser's streams play to it.
-    /// `played`: the call did so before.
-    pub(super) async fn rebind(&mut self, played: bool) -> Result<Rebound, SinkError> {
+    pub(super) async fn rebind(&mut self) -> Result<Rebound, SinkError> {
         let group = self.browser.group();
         match self.sink.mend(&self.scratch, |process| is_in_group(process, group)).await? {
             Mended::Nothing => return Ok(Rebound::Nothing),
@@ -138,17 +132,7 @@ impl Studio {
         if let Err(error) = self.browser.open_sound().await {
             tracing::warn!(%error, "the way to the sink is not open");
         }
-        // The stream of silence, and at least one of the call's own, if that played before.
-        let due = if played { 2 } else { 1 };
-        let deadline = Instant::now() + STREAMS_RETURN;
-        while Instant::now() < deadline {
-            let streams = self.sink.asker().streams().await?.unwrap_or_default();
-            if streams.iter().filter(|stream| stream.on_own_sink).count() >= due {
-                return Ok(Rebound::Anew);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        Ok(Rebound::WithoutStreams)
+        Ok(Rebound::Anew)
     }
 
     /// Takes everything down, the browser first.

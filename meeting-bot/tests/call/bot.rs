@@ -113,17 +113,28 @@ impl Bot {
         self.output.join(bot_model::segment::part_folder(number))
     }
 
-    /// Plays a tone to this bot's sound server, as a crossed wire would.
-    pub(crate) fn play_into_its_sink(&self, hertz: u32) -> Child {
+    /// The address of this bot's sound server.
+    fn sound_server(&self) -> String {
         let session = std::fs::read_dir(self.scratch()).unwrap().next().unwrap().unwrap().path();
         let socket = [
             session.join("run/native"),
             Path::new("/tmp").join(format!("{}-run/native", session.file_name().unwrap().to_str().unwrap())),
         ];
-        let socket = socket.iter().find(|socket| socket.exists()).unwrap();
+        format!("unix:{}", socket.iter().find(|socket| socket.exists()).unwrap().display())
+    }
+
+    /// Asks or tells this bot's sound server something.
+    pub(crate) fn pactl(&self, arguments: &[&str]) -> String {
+        let output = Command::new("pactl").args(arguments).env("PULSE_SERVER", self.sound_server()).output().unwrap();
+        assert!(output.status.success(), "pactl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Plays a tone to this bot's sound server, as a crossed wire would.
+    pub(crate) fn play_into_its_sink(&self, hertz: u32) -> Child {
         Command::new("ffmpeg")
             .args(["-v", "error", "-re", "-f", "lavfi", "-i", &format!("sine=frequency={hertz}"), "-f", "pulse", "intruder"])
-            .env("PULSE_SERVER", format!("unix:{}", socket.display()))
+            .env("PULSE_SERVER", self.sound_server())
             .stdin(Stdio::null())
             .spawn()
             .unwrap()

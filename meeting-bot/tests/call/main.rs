@@ -3,6 +3,7 @@
 
 mod bot;
 mod media;
+mod remedies;
 mod replica;
 
 use std::time::Duration;
@@ -13,10 +14,10 @@ use bot_model::segment::{PartEnd, PartInfo};
 use bot_model::session::{SessionEventKind, SessionLimits, SessionPhase};
 use replica::Replica;
 
-const BRING_UP: Duration = Duration::from_secs(90);
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const BRING_UP: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-async fn in_call(replica: &Replica, code: &str, tone_hz: u32) -> Bot {
+pub(crate) async fn in_call(replica: &Replica, code: &str, tone_hz: u32) -> Bot {
     replica.open(code, tone_hz);
     let bot = Bot::start(&replica.origin).await;
     assert_eq!(bot.join(code, SessionLimits::default()).await.status(), 201);
