@@ -5,11 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
+use bot_model::people::{Line, Noted};
 use bot_model::session::{DEAD_MAN_SWITCH, SessionEventKind, SessionPhase, StartSession};
+use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::bundle::Evidence;
 use super::hub::Hub;
+use super::journal::Journal;
+use super::people::{Crowd, Moment, Tracker};
+use super::redact::Redactor;
 use super::studio::Studio;
 use crate::capture::recorder::{Recorder, Report};
 use crate::config::Config;
@@ -30,14 +36,19 @@ type End = (OutcomeKind, String);
 
 /// Runs the session to its end.
 pub async fn run(hub: Arc<Hub>, config: Arc<Config>, request: StartSession) {
+    let mut evidence = Evidence::default();
     let (kind, detail) = match Pack::load(request.meeting.platform(), config.packs.as_deref()) {
-        Ok(pack) => with_pack(&hub, &config, &request, pack).await,
+        Ok(pack) => with_pack(&hub, &config, &request, pack, &mut evidence).await,
         Err(error) => (OutcomeKind::JoinPageNotRecognised, error.to_string()),
     };
+    // Before the end is told: the manager then carries out what lies there.
+    if config.debug_bundle.wants(kind) {
+        evidence.write(&request.output_dir, &hub.events_after(0), (kind, &detail, Utc::now()));
+    }
     hub.end(kind, detail);
 }
 
-async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pack) -> End {
+async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pack, evidence: &mut Evidence) -> End {
     tracing::info!(session_id = request.session_id, platform = %pack.platform, pack = pack.version, "session starts");
     let bringing_up = Studio::bring_up(config, &request.capture, request.meeting.is_practice());
     let studio = tokio::select! {
@@ -49,13 +60,15 @@ async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pac
         },
     };
     hub.show(Some(studio.browser.page().clone()));
-    let mut call = Call { hub, request, recorder: None };
+    let tracker = Tracker::new(&request.display_name);
+    let mut call = Call { hub, request, recorder: None, tracker, journal: None, began: Instant::now() };
     let mut engine = None;
     let end = match call.open(&studio, config, pack).await {
         Ok(opened) => call.drive(&studio, engine.insert(opened)).await,
         Err(end) => end,
     };
-    call.close(studio, engine, end).await
+    *evidence = Evidence::gather(&studio.browser, call.redactor(config)).await;
+    call.close(studio, engine, end, evidence).await
 }
 
 /// Ends when the manager asks to leave or has gone away.
@@ -82,6 +95,9 @@ struct Call<'a> {
     hub: &'a Hub,
     request: &'a StartSession,
     recorder: Option<Recorder>,
+    tracker: Tracker,
+    journal: Option<Journal>,
+    began: Instant,
 }
 
 impl Call<'_> {
@@ -135,6 +151,9 @@ impl Call<'_> {
             match ticked {
                 Ok(tick) => {
                     answered = Instant::now();
+                    if engine.has_greeted() {
+                        self.hub.greeted();
+                    }
                     if let Some(end) = self.take(&tick, studio) {
                         return end;
                     }
@@ -167,9 +186,37 @@ impl Call<'_> {
                 if let Some(recorder) = &self.recorder {
                     recorder.others.send_replace(tick.others.is_some_and(|others| others > 0));
                 }
+                self.follow_people(&tick.crowd);
             }
         }
         None
+    }
+
+    /// Writes down who came, went, spoke and wrote.
+    fn follow_people(&mut self, crowd: &Crowd) {
+        let lines = self.tracker.look(crowd, self.now());
+        if lines.is_empty() {
+            return;
+        }
+        self.journal.get_or_insert_with(|| Journal::open(&self.request.output_dir)).write(&lines);
+        for event in lines.iter().filter_map(event_of) {
+            self.hub.event(event);
+        }
+        self.hub.people(self.tracker.now(), self.tracker.roster());
+    }
+
+    fn now(&self) -> Moment {
+        Moment { since: self.began.elapsed(), at: Utc::now() }
+    }
+
+    /// Knows everything private of this session.
+    fn redactor(&self, config: &Config) -> Redactor {
+        let identity = config.identity.state.iter().flat_map(|state| state.secrets());
+        let (names, messages) = self.tracker.private();
+        let secrets = self.request.meeting.private_texts().into_iter().chain(identity);
+        let greeting = self.request.greeting.clone();
+        let names = names.into_iter().chain([self.request.display_name.clone()]);
+        Redactor::default().secrets(secrets).names(names).messages(messages.into_iter().chain(greeting))
     }
 
     /// Passes the recorder's reports on; answers how long it has been silent.
@@ -193,11 +240,15 @@ impl Call<'_> {
     }
 
     /// Leaves the call, closes the last segment, takes everything down.
-    async fn close(mut self, studio: Studio, engine: Option<Engine>, end: End) -> End {
+    async fn close(mut self, studio: Studio, engine: Option<Engine>, end: End, evidence: &Evidence) -> End {
         self.hub.enter(SessionPhase::Leaving);
         tracing::info!(outcome = %end.0, "leaving");
-        if let Ok(Ok(png)) = timeout(Duration::from_millis(1_500), studio.browser.page().screenshot()).await {
-            self.hub.keep_screenshot(png);
+        if let Some(png) = &evidence.screenshot {
+            self.hub.keep_screenshot(png.clone());
+        }
+        let now = self.now();
+        if let Some(journal) = &mut self.journal {
+            journal.write(&self.tracker.end(now));
         }
         let health = self.recorder.as_ref().map(|recorder| recorder.health.clone());
         let stopped = async {
@@ -229,6 +280,17 @@ impl Call<'_> {
         let empty = state.admitted_at.is_some() && state.media.segments == 0;
         let completed = end.0.class() == bot_model::outcome::OutcomeClass::Completed;
         if empty && completed { (OutcomeKind::NoRecording, end.1) } else { end }
+    }
+}
+
+/// What the session's events tell of a line: numbers alone.
+fn event_of(line: &Line) -> Option<SessionEventKind> {
+    match line.what {
+        Noted::Joined { person, .. } => Some(SessionEventKind::PersonJoined { person }),
+        Noted::Left { person } => Some(SessionEventKind::PersonLeft { person }),
+        Noted::Speaking { person } => Some(SessionEventKind::Speaking { person, began: true }),
+        Noted::Silent { person } => Some(SessionEventKind::Speaking { person, began: false }),
+        _ => None,
     }
 }
 
