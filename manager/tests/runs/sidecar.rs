@@ -50,6 +50,8 @@ impl Sidecar {
             admitted_at: None,
             left_at: None,
             others_in_call: None,
+            people: bot_model::session::PeopleNow::default(),
+            has_greeted: false,
             media: MediaHealth::default(),
             end: None,
             last_event: 0,
