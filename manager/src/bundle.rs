@@ -20,7 +20,8 @@ pub async fn carry_out(objects: &Objects, prefix: &ObjectPrefix, (attempt, run):
     let folder = session.join(FOLDER);
     let to = prefix.debug_folder(attempt, run);
     let mut carried = 0u32;
-    let carrying = async {
+    // Boxed, as the objects' own calls are: laid out within every caller it grows too deep.
+    let carrying = Box::pin(async {
         for file in File::ALL {
             // Only what a bundle consists of, whatever else lies there.
             let Ok(bytes) = tokio::fs::read(folder.join(file.name())).await else { continue };
@@ -34,7 +35,7 @@ pub async fn carry_out(objects: &Objects, prefix: &ObjectPrefix, (attempt, run):
                 Err(error) => tracing::warn!(%error, "a file of the debug bundle could not be carried out"),
             }
         }
-    };
+    });
     if timeout(WITHIN, carrying).await.is_err() {
         tracing::warn!("the debug bundle could not be carried out in time");
     }

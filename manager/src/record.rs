@@ -75,7 +75,7 @@ pub async fn record(config: &Config, store: &dyn Store, mut stop: watch::Receive
 async fn carry_bundle(config: &Config, keeper: &mut Keeper<'_>, objects: &Objects) {
     let Some(prefix) = keeper.facts().gcs_path.clone() else { return };
     let session = config.scratch.join(SESSION_FOLDER);
-    let carrying = bundle::carry_out(objects, &prefix, (config.attempt, &config.run_id), &session);
+    let carrying = Box::pin(bundle::carry_out(objects, &prefix, (config.attempt, &config.run_id), &session));
     if let Some(address) = carrying.await
         && let Kept::Unreachable(error) = keeper.set_debug(&address).await
     {

@@ -29,7 +29,7 @@ pub(super) async fn timeline(
         raw.extend(pieces.iter().map(Piece::path));
         let text = match own_journal(place, attempt, &run, &pieces).await {
             Some(text) => text,
-            None => fetched(objects, prefix, pieces).await?,
+            None => Box::pin(fetched(objects, prefix, pieces)).await?,
         };
         is_told |= !text.is_empty();
         assembly.read(&JournalOf { attempt, run, text });

@@ -56,7 +56,7 @@ impl Journal {
             return;
         }
         self.due = Instant::now() + LOOK_EVERY;
-        let _ = timeout(PIECE_WITHIN, self.carry_next(objects, route)).await;
+        let _ = timeout(PIECE_WITHIN, Box::pin(self.carry_next(objects, route))).await;
     }
 
     /// Carries the rest.
@@ -68,7 +68,7 @@ impl Journal {
                 while self.carry_next(objects, route).await {}
             }
         };
-        if timeout(REST_WITHIN, rest).await.is_err() {
+        if timeout(REST_WITHIN, Box::pin(rest)).await.is_err() {
             tracing::warn!("the last of who was in the call is not in the bucket; it is on the disk");
         }
     }

@@ -96,6 +96,16 @@ impl Sidecar {
         self.lock().stays = true;
     }
 
+    /// The session that was asked for last.
+    pub(crate) fn session(&self) -> StartSession {
+        self.lock().session.clone().unwrap()
+    }
+
+    /// The greeting was posted.
+    pub(crate) fn has_greeted(&self) {
+        self.lock().state.has_greeted = true;
+    }
+
     pub(crate) fn starts(&self) -> u32 {
         self.lock().starts
     }
