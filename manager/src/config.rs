@@ -40,6 +40,8 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Name shown where the document names none.
     pub default_bot_name: String,
+    /// Posted to the call's chat once.
+    pub greeting: Option<String>,
     /// How long to wait for what does not happen.
     pub patience: Patience,
 }
@@ -72,6 +74,11 @@ impl Default for Patience {
         }
     }
 }
+
+/// Longest display name that the meeting-bot takes.
+pub const DISPLAY_NAME_CHARACTERS: usize = 64;
+/// Longest greeting that it takes.
+const GREETING_CHARACTERS: usize = 500;
 
 /// Reads variables and gathers problems.
 pub(crate) struct Reader<F> {
@@ -112,6 +119,12 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.text(name).is_some().then(|| self.required(name, wants, parse))?
     }
 
+    /// A line of text of so many characters at most.
+    fn line(&mut self, name: &str, most: usize) -> Option<String> {
+        let fits = |text: &str| text.chars().count() <= most && !text.chars().any(char::is_control);
+        self.optional(name, &format!("at most {most} printable characters"), |text| fits(text).then(|| text.to_owned()))
+    }
+
     /// A whole number of `unit` seconds.
     pub(crate) fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
         let parsed = self.optional(name, "a whole number", |text| text.parse::<u64>().ok()?.checked_mul(unit));
@@ -144,7 +157,9 @@ impl Config {
         let earlier_runs =
             reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
         let limits = limits(&mut reader);
-        let default_bot_name = reader.text(names::DEFAULT_BOT_NAME).unwrap_or_else(|| "Meeting Bot".into());
+        let default_bot_name = reader.line(names::DEFAULT_BOT_NAME, DISPLAY_NAME_CHARACTERS);
+        let default_bot_name = default_bot_name.unwrap_or_else(|| "Meeting Bot".into());
+        let greeting = reader.line(names::GREETING, GREETING_CHARACTERS);
         let mut problems = reader.problems;
         let naming = naming.map_err(|found| problems.extend(found)).ok();
         match (instance, attempt, run_id, store_url, recordings_url, scratch, naming) {
@@ -165,6 +180,7 @@ impl Config {
                     max_unleased,
                     limits,
                     default_bot_name,
+                    greeting,
                     patience: Patience::default(),
                 })
             }
@@ -229,6 +245,14 @@ mod tests {
     fn a_pod_s_uid_is_a_run_id() {
         let config = read(&[("RUN_ID", "0f8e2a4c-9d31-4c55-8a0b-7c2d3e4f5a6b")]).unwrap();
         assert_eq!(config.run_id, "0f8e2a4c9d314c558a0b7c2d3e4f5a6b");
+    }
+
+    #[test]
+    fn name_and_greeting_are_what_the_bot_can_show() {
+        let config = read(&[("DEFAULT_BOT_NAME", " Note taker "), ("GREETING", "")]).unwrap();
+        assert_eq!((config.default_bot_name.as_str(), config.greeting), ("Note taker", None));
+        let problems = read(&[("DEFAULT_BOT_NAME", &"x".repeat(65)), ("GREETING", "two\nlines")]).unwrap_err();
+        assert_eq!(problems.len(), 2);
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! Carries the recording out while it is being made: each closed file of a part goes to the bucket as it closes.
+//! Carries the recording out while it is being made: each closed file of a part goes to the bucket as it closes, and beside them
+//! the journal of the people ([`journal`]).
 //!
 //! The disk is the backlog: an outage of the bucket costs nothing but time. Nothing local is deleted here. A few segments are on
 //! their way at once, fewer where the bucket does not keep up; they are accounted for in order.
+
+mod journal;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ use tokio::time::sleep;
 
 use crate::objects::{Label, ObjectError, Objects};
 use crate::retry::Pauses;
+use journal::Journal;
 
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -79,6 +83,7 @@ pub struct Spool {
     at_once: usize,
     carried: Carried,
     told: watch::Sender<Carried>,
+    journal: Journal,
 }
 
 /// What one look did.
@@ -105,13 +110,14 @@ impl Spool {
     pub fn new(objects: Objects, route: Route) -> (Self, watch::Receiver<Carried>) {
         let (told, read) = watch::channel(Carried::default());
         let (known, parts, carried) = (HashSet::new(), BTreeMap::new(), Carried::default());
-        (Self { objects, route, known, parts, at_once: 1, carried, told }, read)
+        (Self { objects, route, known, parts, at_once: 1, carried, told, journal: Journal::new() }, read)
     }
 
     /// Neither uploads nor counts what is in the bucket already: names below `raw/`.
     #[must_use]
     pub fn knowing(self, known: HashSet<String>) -> Self {
-        Self { known, ..self }
+        let journal = Journal::knowing(&self.route, &known);
+        Self { known, journal, ..self }
     }
 
     /// Carries until `finish` turns true and everything closed by then is in the bucket. It never gives up: whoever has to
@@ -123,8 +129,12 @@ impl Spool {
             match self.look().await {
                 Ok(looked) => {
                     pauses = Pauses::endless(LONGEST_PAUSE);
+                    self.journal.look(&self.objects, &self.route).await;
                     match looked {
-                        Looked::Clear if last_look => return self.carried,
+                        Looked::Clear if last_look => {
+                            self.journal.finish(&self.objects, &self.route).await;
+                            return self.carried;
+                        }
                         Looked::Clear => drop(tokio::time::timeout(LOOK_EVERY, finish.changed()).await),
                         Looked::Moved => {}
                     }

@@ -29,6 +29,15 @@ struct Args {
     /// Chromium's own sandbox: on, off, or auto (on, unless this process is root, which Chromium refuses to sandbox).
     #[arg(long, env = "CHROMIUM_SANDBOX", default_value = "auto", global = true)]
     chromium_sandbox: String,
+    /// A Chromium profile folder whose signed-in identity is taken; copied for each session, never written to.
+    #[arg(long, env = "BROWSER_PROFILE_DIR", global = true)]
+    browser_profile_dir: Option<PathBuf>,
+    /// A storage state file (cookies, local storage) whose signed-in identity is taken.
+    #[arg(long, env = "BROWSER_STORAGE_STATE", global = true)]
+    browser_storage_state: Option<PathBuf>,
+    /// When a session leaves a debug bundle: off, failures or always.
+    #[arg(long, env = "DEBUG_BUNDLE", default_value = "failures", global = true)]
+    debug_bundle: String,
     /// Where the session's private folders are made.
     #[arg(long, env = "MEETING_BOT_SCRATCH", global = true)]
     scratch: Option<PathBuf>,
@@ -106,6 +115,10 @@ fn serve(args: Args) -> ExitCode {
         practice_origin: args.practice_room_origin,
         packs: args.signal_packs_dir,
         sandbox: args.chromium_sandbox,
+        profile: args.browser_profile_dir,
+        storage_state: args.browser_storage_state,
+        // An empty variable is an absent one, as for every setting of the controller.
+        debug_bundle: if args.debug_bundle.is_empty() { "failures".to_owned() } else { args.debug_bundle },
         scratch: args.scratch,
         port_file: args.port_file,
     };

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use bot_model::debug_bundle::Policy;
 use bot_model::meeting_url::Platform;
 
+use crate::browser::{Identity, StorageState, check_profile};
 use crate::platform::pack::Pack;
 
 /// Everything that the process is told from outside.
@@ -20,6 +22,10 @@ pub struct Config {
     pub packs: Option<PathBuf>,
     /// Whether Chromium's own sandbox is used.
     pub is_sandboxed: bool,
+    /// The signed-in identity that the browser takes.
+    pub identity: Identity,
+    /// When a session leaves a debug bundle.
+    pub debug_bundle: Policy,
     /// Where private folders are made; the system's temporary folder if absent.
     pub scratch: Option<PathBuf>,
     /// Where to write the address that is really listened on.
@@ -37,6 +43,12 @@ pub struct Settings {
     pub packs: Option<PathBuf>,
     /// `CHROMIUM_SANDBOX`.
     pub sandbox: String,
+    /// `BROWSER_PROFILE_DIR`.
+    pub profile: Option<PathBuf>,
+    /// `BROWSER_STORAGE_STATE`.
+    pub storage_state: Option<PathBuf>,
+    /// `DEBUG_BUNDLE`.
+    pub debug_bundle: String,
     /// `MEETING_BOT_SCRATCH`.
     pub scratch: Option<PathBuf>,
     /// `MEETING_BOT_PORT_FILE`.
@@ -64,18 +76,40 @@ impl Settings {
         } else if let Some(folder) = &self.packs {
             problems.extend(bad_packs(folder));
         }
-        match (listen, origin, is_sandboxed) {
-            (Ok(listen), Ok(practice_origin), Some(is_sandboxed)) if problems.is_empty() => Ok(move |browser| Config {
-                listen,
-                is_sandboxed,
-                browser,
-                practice_origin,
-                packs: self.packs,
-                scratch: self.scratch,
-                port_file: self.port_file,
-            }),
+        let identity = self.identity(&mut problems);
+        let debug_bundle = Policy::parse(&self.debug_bundle);
+        if debug_bundle.is_none() {
+            problems.push(format!("DEBUG_BUNDLE is {:?}, wants off, failures or always", self.debug_bundle));
+        }
+        match (listen, origin, is_sandboxed, debug_bundle) {
+            (Ok(listen), Ok(practice_origin), Some(is_sandboxed), Some(debug_bundle)) if problems.is_empty() => {
+                Ok(move |browser| Config {
+                    listen,
+                    is_sandboxed,
+                    identity,
+                    debug_bundle,
+                    browser,
+                    practice_origin,
+                    packs: self.packs,
+                    scratch: self.scratch,
+                    port_file: self.port_file,
+                })
+            }
             _ => Err(problems),
         }
+    }
+
+    /// An identity that cannot be used is a problem here and not a surprise in the call.
+    fn identity(&self, problems: &mut Vec<String>) -> Identity {
+        let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let (profile, state) = (given(&self.profile), given(&self.storage_state));
+        if let Some(error) = profile.as_deref().and_then(|folder| check_profile(folder).err()) {
+            problems.push(format!("BROWSER_PROFILE_DIR {error}"));
+        }
+        let read = |path: PathBuf| {
+            StorageState::read(&path).map_err(|error| problems.push(format!("BROWSER_STORAGE_STATE {error}"))).ok()
+        };
+        Identity { profile, state: state.and_then(read) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! meeting-bot, and the invariants as predicates that tests and production checks share.
 
 pub mod configuration;
+pub mod debug_bundle;
 pub mod document;
 pub mod exit_code;
 pub mod ids;
@@ -15,9 +16,11 @@ pub mod manifest;
 pub mod meeting_url;
 pub mod object_prefix;
 pub mod outcome;
+pub mod people;
 pub mod process;
 pub mod quality;
 pub mod schedule;
 pub mod scratch;
 pub mod segment;
 pub mod session;
+pub mod timeline;

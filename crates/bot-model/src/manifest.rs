@@ -10,6 +10,7 @@ use crate::meeting_url::Platform;
 use crate::outcome::Outcome;
 use crate::quality::Quality;
 use crate::segment::{RawKind, RawName};
+use crate::timeline::PeopleSummary;
 
 /// The shape of `recording.json` that this version writes.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -35,7 +36,7 @@ pub struct RecordingManifest {
     pub parts: Vec<ManifestPart>,
     /// Times between two parts that nobody recorded.
     pub gaps: Vec<Gap>,
-    /// `video.mp4` and `audio.m4a`.
+    /// `video.mp4` and `audio.m4a`, and `timeline.json` where there is one.
     pub artifacts: Vec<Artifact>,
     /// Hash of the frozen list that the files were made of.
     pub segments_sha256: String,
@@ -44,6 +45,12 @@ pub struct RecordingManifest {
     pub quality: Option<Quality>,
     /// Names below `raw/` that the files were made of; the only ones that retention may delete.
     pub raw: Vec<String>,
+    /// Who was there and who spoke, where the bot told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<PeopleSummary>,
+    /// Full address of the folder of the latest debug bundle, where a session left one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug: Option<String>,
     /// What happened.
     #[serde(default)]
     pub timeline: Vec<TimelineEvent>,

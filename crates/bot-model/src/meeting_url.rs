@@ -171,6 +171,19 @@ impl MeetingUrl {
         self.with_secret(self.base(), |secret| encode_component(&secret.value))
     }
 
+    /// Everything in it by which the call could be found or entered, as a page may show it: for taking it out of texts.
+    pub fn private_texts(&self) -> Vec<String> {
+        let mut texts = match &self.address {
+            Address::Meet { code } | Address::Practice { code, .. } => vec![code.clone()],
+            Address::TeamsThread { thread, message, tenant, organizer } => {
+                [thread, message, tenant, organizer].into_iter().filter(|text| text.len() > 3).cloned().collect()
+            }
+            Address::TeamsShort { id, .. } | Address::Zoom { id, .. } => vec![id.clone()],
+        };
+        texts.extend(self.secret.iter().flat_map(|secret| [secret.value.clone(), encode_component(&secret.value)]));
+        texts
+    }
+
     fn base(&self) -> String {
         match &self.address {
             Address::Meet { code } => format!("https://meet.google.com/{code}"),

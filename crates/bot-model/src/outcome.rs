@@ -109,6 +109,8 @@ outcomes! {
     JoinPageNotRecognised = "join_page_not_recognised", Platform, Failed, "The platform's page showed no known way to join; a newer signal pack may be needed.";
     /// The page did not load or stopped answering.
     PageUnresponsive = "page_unresponsive", Platform, Failed, "The platform's page did not load or stopped answering.";
+    /// The profile or storage state with which the bot was to join could not be used.
+    IdentityUnusable = "identity_unusable", Configuration, Failed, "The signed-in identity could not be used.";
     /// The browser ended by itself.
     BrowserCrashed = "browser_crashed", Ours, Failed, "The browser crashed.";
     /// Picture or sound could not be captured.

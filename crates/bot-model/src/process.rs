@@ -39,6 +39,14 @@ pub const EVERYONE_LEFT_SECONDS: &str = "EVERYONE_LEFT_SECONDS";
 pub const NO_ONE_JOINED_SECONDS: &str = "NO_ONE_JOINED_SECONDS";
 /// Name shown where the document names none.
 pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
+/// Posted to the chat of each call once; unset posts nothing.
+pub const GREETING: &str = "GREETING";
+/// When a session leaves a debug bundle, for the meeting-bot: `off`, `failures` or `always`.
+pub const DEBUG_BUNDLE: &str = "DEBUG_BUNDLE";
+/// A Chromium profile folder whose identity the meeting-bot takes; copied at each session's start, never written to.
+pub const BROWSER_PROFILE_DIR: &str = "BROWSER_PROFILE_DIR";
+/// A storage state file (cookies, local storage) whose identity the meeting-bot takes.
+pub const BROWSER_STORAGE_STATE: &str = "BROWSER_STORAGE_STATE";
 /// Hours that raw segments are kept after `done`.
 pub const RAW_RETENTION_HOURS: &str = "RAW_RETENTION_HOURS";
 /// What an absent [`RAW_RETENTION_HOURS`] means.
@@ -48,7 +56,7 @@ pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 12] = [
+pub const HANDED_ON: [&str; 13] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -60,5 +68,6 @@ pub const HANDED_ON: [&str; 12] = [
     EVERYONE_LEFT_SECONDS,
     NO_ONE_JOINED_SECONDS,
     DEFAULT_BOT_NAME,
+    GREETING,
     RAW_RETENTION_HOURS,
 ];

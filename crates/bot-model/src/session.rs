@@ -3,7 +3,7 @@
 //! One session a process. `POST /v1/session` starts it and is idempotent by `session_id`; `GET /v1/session` is both
 //! the poll that keeps the bot alive (see [`DEAD_MAN_SWITCH`]) and the source of truth;
 //! `GET /v1/session/events` streams the same changes as server-sent events; `POST /v1/session/leave` ends it;
-//! `GET /v1/session/screenshot` answers a PNG. Media never crosses this interface: it lies in `output_dir`
+//! `GET /v1/session/people` answers who is there ([`PersonNow`]); `GET /v1/session/screenshot` answers a PNG. Media never crosses this interface: it lies in `output_dir`
 //! (see [`crate::segment`]).
 
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meeting_url::MeetingUrl;
 use crate::outcome::OutcomeKind;
+use crate::people::Role;
 
 /// A bot whose manager has not polled for this long leaves the call and ends by itself, so that no bot outlives its
 /// manager by more than a minute (invariant I9).
@@ -137,6 +138,12 @@ pub struct SessionState {
     pub left_at: Option<DateTime<Utc>>,
     /// Others in the call, as the platform's page says; absent while unknown.
     pub others_in_call: Option<u32>,
+    /// Who is there now, by numbers; names are at `GET /v1/session/people`.
+    #[serde(default)]
+    pub people: PeopleNow,
+    /// The greeting was posted.
+    #[serde(default)]
+    pub has_greeted: bool,
     /// Media health while recording.
     pub media: MediaHealth,
     /// How it ended.
@@ -199,6 +206,32 @@ pub struct MediaHealth {
     pub free_bytes: Option<u64>,
 }
 
+/// Who is there now, as far as the page tells it. Small, whatever the call's size.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeopleNow {
+    /// People, without this bot and others.
+    pub people: u32,
+    /// Other bots.
+    pub bots: u32,
+    /// Numbers of those who speak, at most 8.
+    pub speaking: Vec<u32>,
+    /// Chat messages seen.
+    pub chat_messages: u64,
+}
+
+/// One of those who are there: an element of the answer of `GET /v1/session/people`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonNow {
+    /// Number within the session.
+    pub person: u32,
+    /// As shown; untrusted.
+    pub name: String,
+    /// What they are.
+    pub role: Role,
+    /// Speaks now.
+    pub is_speaking: bool,
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionEnd {
@@ -220,7 +253,7 @@ pub struct LeaveRequest {
 /// One line of the session's timeline; also a server-sent event, whose `id:` is `seq`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionEvent {
-    /// From 1, without gaps.
+    /// From 1, without gaps. Of a very long session only the newest events are kept.
     pub seq: u64,
     /// When.
     pub at: DateTime<Utc>,
@@ -242,6 +275,23 @@ pub enum SessionEventKind {
     Participants {
         /// Others in the call.
         others: u32,
+    },
+    /// Somebody came; numbers only, names are no matter of events.
+    PersonJoined {
+        /// Number within the session.
+        person: u32,
+    },
+    /// Somebody left.
+    PersonLeft {
+        /// Number within the session.
+        person: u32,
+    },
+    /// Somebody began or ceased to speak.
+    Speaking {
+        /// Number within the session.
+        person: u32,
+        /// True when it began.
+        began: bool,
     },
     /// ffmpeg began a new part.
     PartStarted {

@@ -57,6 +57,8 @@ pub(super) async fn manifest(
         artifacts: artifacts.to_vec(),
         segments_sha256: frozen.sha256.clone(),
         raw: frozen.raw_names().iter().map(RawName::path).collect(),
+        people: None,
+        debug: instance.facts.debug.clone(),
         timeline,
     })
 }

@@ -2,6 +2,7 @@
 //! life), its phases become steps of the lifecycle, the lease is renewed, segments are carried out.
 
 mod drain;
+mod greeting;
 mod leaving;
 
 use std::path::PathBuf;
@@ -119,11 +120,11 @@ fn start_session(config: &Config, keeper: &Keeper<'_>, folder: &std::path::Path)
     StartSession {
         session_id: format!("{}-a{}-{}", config.instance, config.attempt, config.run_id),
         meeting: facts.meeting_url.clone(),
-        display_name: facts.bot_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| config.default_bot_name.clone()),
+        display_name: greeting::display_name(config, keeper),
         output_dir: folder.to_owned(),
         limits: config.limits.clone(),
         capture: CaptureSettings::default(),
-        greeting: None,
+        greeting: greeting::greeting(config, keeper),
     }
 }
 
@@ -177,6 +178,9 @@ impl Follower<'_, '_> {
             self.admitted_at = state.admitted_at;
         }
         self.left_at = state.left_at.or(self.left_at);
+        if state.has_greeted {
+            self.has_greeted().await;
+        }
         self.take_steps(state.phase).await;
         let end = state.end.filter(|_| state.phase == SessionPhase::Ended)?;
         let can_rejoin =

@@ -5,6 +5,7 @@
 mod bench;
 mod busy;
 mod finalize;
+mod people;
 mod pointers;
 mod process;
 mod retained;

@@ -10,6 +10,8 @@ use tokio::process::Command;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep};
 
+use super::console::Console;
+use super::identity::StorageState;
 use super::page::Page;
 use super::pipe::{CdpError, CdpEvent, CdpPipe};
 use crate::children::{ChildGroup, SpawnError};
@@ -71,6 +73,7 @@ pub struct Browser {
     process: ChildGroup,
     cdp: CdpPipe,
     page: Page,
+    console: Console,
     failure: watch::Receiver<Option<&'static str>>,
     /// The tab that plays silence.
     sound_tab: Option<String>,
@@ -83,16 +86,33 @@ impl Browser {
         display.lend(&mut command);
         sink.lend(&mut command);
         command.args(flags(options)).arg(format!("--user-data-dir={}", scratch.profile().display())).arg("about:blank");
-        command.stdout(Stdio::null()).stderr(scratch.log("browser.log")?);
-        let (process, cdp) = spawn_with_pipe(command)?;
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let log = scratch.log("browser.log")?;
+        let (mut process, cdp) = spawn_with_pipe(command)?;
+        let console = process.child_mut().stderr.take().map(|from| Console::follow(from, log)).unwrap_or_default();
         let (page, target) = attach(&cdp).await?;
         let failure = watch_for_failure(&cdp, page.clone(), target);
-        Ok(Self { process, cdp, page, failure, sound_tab: None })
+        Ok(Self { process, cdp, page, console, failure, sound_tab: None })
     }
 
     /// Its tab.
     pub fn page(&self) -> &Page {
         &self.page
+    }
+
+    /// The end of what it and its pages said on their consoles. Untrusted, and full of what the page knows.
+    pub fn console(&self) -> Vec<String> {
+        self.console.lines()
+    }
+
+    /// Takes an identity: cookies at once, local storage with each page of its origin that is opened from now on.
+    pub async fn take_identity(&self, state: &StorageState) -> Result<(), CdpError> {
+        self.cdp.call(None, "Storage.setCookies", json!({ "cookies": state.cookies() }), CALL).await?;
+        if let Some(source) = state.local_storage_script() {
+            let params = json!({ "source": source, "worldName": "identity" });
+            self.page.call("Page.addScriptToEvaluateOnNewDocument", params, CALL).await?;
+        }
+        Ok(())
     }
 
     /// The process group that all its processes belong to.
@@ -183,6 +203,8 @@ fn flags(options: &LaunchOptions) -> Vec<String> {
         "--password-store=basic",
         "--use-mock-keychain",
         "--disable-dev-shm-usage",
+        // Pages' consoles come along with it (see `console`).
+        "--enable-logging=stderr",
         // Hides the bar that warns of command-line flags: it would cover the top of the recording.
         "--test-type",
     ]

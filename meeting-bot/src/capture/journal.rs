@@ -44,7 +44,7 @@ pub struct Moment {
 
 /// The journal of one session; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Journal(Arc<Mutex<Open>>);
+pub struct QualityJournal(Arc<Mutex<Open>>);
 
 /// The stretch that is open.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ struct Open {
     before: (u64, u64, u64),
 }
 
-impl Journal {
+impl QualityJournal {
     /// A part begins in `folder`. What happened since the last one goes into its first stretch.
     pub fn begin(&self, folder: &Path) {
         let mut open = self.lock();
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn stretches_are_written_as_they_fill_and_their_frames_add_up() {
         let part = tempfile::tempdir().unwrap();
-        let journal = Journal::default();
+        let journal = QualityJournal::default();
         journal.begin(part.path());
         for tick in 1..=160_u64 {
             let is_speaking = tick <= 10;
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_happens_between_two_parts_stands_in_the_next_and_after_the_last_in_the_last() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let journal = Journal::default();
+        let journal = QualityJournal::default();
         let remedy = |remedy: &str| Happening::Remedy { remedy: remedy.into(), signal: "audio_missing".into() };
         journal.begin(first.path());
         journal.close();

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::health::stall_limit;
-use super::journal::Journal;
+use super::journal::QualityJournal;
 use super::part::{Closed, Part, PartError, Way};
 use super::signals::Signals;
 use super::watch::{Watch, free_bytes};
@@ -49,7 +49,7 @@ pub struct Setup {
     /// What the page shows.
     pub screen: Screen,
     /// Where to write down how it was.
-    pub journal: Journal,
+    pub journal: QualityJournal,
     /// Closed by earlier recorders of the session.
     pub before: Closed,
 }

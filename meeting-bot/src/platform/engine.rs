@@ -10,6 +10,7 @@ use super::decide::{Decision, History, Observed, decide};
 use super::pack::{Fill, Pack, Step, StepPhase};
 use super::probe::{Possible, Probe, Seen};
 use crate::browser::{CdpError, Page};
+use crate::session::people::Crowd;
 
 /// What a tick brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,8 @@ pub struct Tick {
     pub others: Option<u32>,
     /// The step that was done.
     pub step: Option<String>,
-    /// Somebody else speaks, by the platform's own signal.
-    pub speaking: bool,
+    /// Who is there, who speaks, what the chat shows.
+    pub crowd: Crowd,
 }
 
 /// The state of driving one page.
@@ -33,6 +34,7 @@ pub struct Engine {
     limits: SessionLimits,
     display_name: String,
     greeting: Option<String>,
+    has_greeted: bool,
     opened_at: Instant,
     history: History,
     done: HashMap<String, Done>,
@@ -55,12 +57,28 @@ impl Engine {
         let probe = Probe::new(&pack, practice_host);
         let history = History::default();
         let greeting = None;
-        Self { greeting, page, pack, probe, limits, display_name, opened_at: Instant::now(), history, done: HashMap::new() }
+        Self {
+            greeting,
+            has_greeted: false,
+            page,
+            pack,
+            probe,
+            limits,
+            display_name,
+            opened_at: Instant::now(),
+            history,
+            done: HashMap::new(),
+        }
     }
 
     /// Posts this to the call's chat once in the call.
     pub fn greet(&mut self, greeting: Option<String>) {
         self.greeting = greeting;
+    }
+
+    /// True once a greeting was posted, or may have been.
+    pub fn has_greeted(&self) -> bool {
+        self.has_greeted
     }
 
     /// One look, one decision, at most one step.
@@ -82,7 +100,9 @@ impl Engine {
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };
-        Ok(Tick { decision, others: observed.others(), step, speaking: false })
+        let others = observed.others();
+        let Seen { people, speaking, chat, .. } = observed.seen;
+        Ok(Tick { decision, others, step, crowd: Crowd { people, speaking, chat } })
     }
 
     /// Does the pack's leaving steps until their targets are gone or `limit` has passed. True when they are gone.
@@ -108,6 +128,7 @@ impl Engine {
             Some(Fill::Greeting) => {
                 // Taken first: a greeting that may have been posted is not posted again.
                 let greeting = self.greeting.take().unwrap_or_default();
+                self.has_greeted = true;
                 self.page.fill(at.at, &greeting).await?;
                 self.page.press_enter().await?;
             }

@@ -26,6 +26,37 @@ pub struct Seen {
     /// Selectors that the browser refused.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Who is in the call; `None` where the pack has no roster or it cannot be read now.
+    #[serde(default)]
+    pub people: Option<Vec<PersonSeen>>,
+    /// Keys of those who speak.
+    #[serde(default)]
+    pub speaking: BTreeSet<String>,
+    /// Messages that the chat shows.
+    #[serde(default)]
+    pub chat: Vec<ChatSeen>,
+}
+
+/// Somebody in the call. Untrusted, as everything of the page.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PersonSeen {
+    /// Stable within the session.
+    pub key: String,
+    /// As shown; may be empty.
+    pub name: String,
+    /// The bot itself.
+    pub is_self: bool,
+}
+
+/// A message of the chat.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ChatSeen {
+    /// Stable, so that each message is reported once.
+    pub key: String,
+    /// As shown.
+    pub author: String,
+    /// As shown.
+    pub text: String,
 }
 
 /// A step that could be done now.

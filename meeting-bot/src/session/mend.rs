@@ -60,7 +60,7 @@ impl Call<'_> {
     fn note_remedy(&self, remedy: Remedy, signal: &'static str) {
         let (remedy, signal) = (remedy.as_str().to_owned(), signal.to_owned());
         tracing::warn!(remedy, signal, "remedy");
-        self.journal.note(Happening::Remedy { remedy: remedy.clone(), signal: signal.clone() });
+        self.quality.note(Happening::Remedy { remedy: remedy.clone(), signal: signal.clone() });
         self.hub.event(SessionEventKind::Remedy { remedy, signal });
     }
 
@@ -115,7 +115,7 @@ impl Call<'_> {
             self.hub.media(health);
         }
         for signal in self.ladder.let_go() {
-            self.journal.note(Happening::Watchdog { signal: signal.to_owned(), raised: false });
+            self.quality.note(Happening::Watchdog { signal: signal.to_owned(), raised: false });
             self.hub.event(SessionEventKind::Watchdog { signal: signal.to_owned(), raised: false });
         }
     }

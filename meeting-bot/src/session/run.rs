@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
+use bot_model::people::{Line, Noted};
 use bot_model::session::{DEAD_MAN_SWITCH, SessionEventKind, SessionPhase, StartSession};
+use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::bundle::Evidence;
 use super::hub::Hub;
+use super::journal::Journal;
 use super::mend::Turn;
+use super::people::{Crowd, Moment, Tracker};
+use super::redact::Redactor;
 use super::remedy::Ladder;
 use super::studio::Studio;
-use crate::capture::journal::Journal;
+use crate::capture::journal::QualityJournal;
 use crate::capture::part::Closed;
 use crate::capture::recorder::{Present, Recorder, Report};
 use crate::config::Config;
@@ -34,14 +40,19 @@ pub(super) type End = (OutcomeKind, String);
 
 /// Runs the session to its end.
 pub async fn run(hub: Arc<Hub>, config: Arc<Config>, request: StartSession) {
+    let mut evidence = Evidence::default();
     let (kind, detail) = match Pack::load(request.meeting.platform(), config.packs.as_deref()) {
-        Ok(pack) => with_pack(&hub, &config, &request, pack).await,
+        Ok(pack) => with_pack(&hub, &config, &request, pack, &mut evidence).await,
         Err(error) => (OutcomeKind::JoinPageNotRecognised, error.to_string()),
     };
+    // Before the end is told: the manager then carries out what lies there.
+    if config.debug_bundle.wants(kind) {
+        evidence.write(&request.output_dir, &hub.events_after(0), (kind, &detail, Utc::now()));
+    }
     hub.end(kind, detail);
 }
 
-async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pack) -> End {
+async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pack, evidence: &mut Evidence) -> End {
     tracing::info!(session_id = request.session_id, platform = %pack.platform, pack = pack.version, "session starts");
     let bringing_up = Studio::bring_up(config, &request.capture, request.meeting.is_practice());
     let mut studio = tokio::select! {
@@ -61,7 +72,10 @@ async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pac
             Err(end) => Turn::Over(end),
         };
         studio = match turn {
-            Turn::Over(end) => return call.close(studio, engine, end).await,
+            Turn::Over(end) => {
+                *evidence = Evidence::gather(&studio.browser, call.redactor(config)).await;
+                return call.close(studio, engine, end, evidence).await;
+            }
             Turn::Again(remedy) => match call.step_out(studio, engine, remedy, config).await {
                 Ok(studio) => studio,
                 Err(end) => return call.ended(end),
@@ -94,7 +108,9 @@ pub(super) struct Call<'a> {
     pub(super) hub: &'a Hub,
     pub(super) request: &'a StartSession,
     pub(super) recorder: Option<Recorder>,
-    pub(super) journal: Journal,
+    tracker: Tracker,
+    journal: Option<Journal>,
+    pub(super) quality: QualityJournal,
     pub(super) ladder: Ladder,
     pub(super) began: Instant,
     /// By earlier recorders.
@@ -110,7 +126,9 @@ impl<'a> Call<'a> {
             hub,
             request,
             recorder: None,
-            journal: Journal::default(),
+            tracker: Tracker::new(&request.display_name),
+            journal: None,
+            quality: QualityJournal::default(),
             ladder: Ladder::default(),
             began: Instant::now(),
             closed: Closed::default(),
@@ -176,6 +194,9 @@ impl<'a> Call<'a> {
             match ticked {
                 Ok(tick) => {
                     answered = Instant::now();
+                    if engine.has_greeted() {
+                        self.hub.greeted();
+                    }
                     if let Some(end) = self.take(&tick, studio) {
                         return Turn::Over(end);
                     }
@@ -200,7 +221,7 @@ impl<'a> Call<'a> {
             Decision::End(kind, why) => return Some((kind, why.to_owned())),
             Decision::Record => {
                 if self.recorder.is_none() {
-                    match studio.record(&self.request.output_dir, &self.request.capture, &self.journal, self.closed) {
+                    match studio.record(&self.request.output_dir, &self.request.capture, &self.quality, self.closed) {
                         Ok(recorder) => self.recorder = Some(recorder),
                         Err(error) => return Some((OutcomeKind::CaptureFailed, error.to_string())),
                     }
@@ -210,11 +231,39 @@ impl<'a> Call<'a> {
                 if let Some(recorder) = &self.recorder {
                     let others = tick.others.is_some_and(|others| others > 0);
                     self.met_somebody |= others;
-                    recorder.present.send_replace(Present { others, speaking: tick.speaking });
+                    recorder.present.send_replace(Present { others, speaking: speaks(&tick.crowd) });
                 }
+                self.follow_people(&tick.crowd);
             }
         }
         None
+    }
+
+    /// Writes down who came, went, spoke and wrote.
+    fn follow_people(&mut self, crowd: &Crowd) {
+        let lines = self.tracker.look(crowd, self.now());
+        if lines.is_empty() {
+            return;
+        }
+        self.journal.get_or_insert_with(|| Journal::open(&self.request.output_dir)).write(&lines);
+        for event in lines.iter().filter_map(event_of) {
+            self.hub.event(event);
+        }
+        self.hub.people(self.tracker.now(), self.tracker.roster());
+    }
+
+    fn now(&self) -> Moment {
+        Moment { since: self.began.elapsed(), at: Utc::now() }
+    }
+
+    /// Knows everything private of this session.
+    fn redactor(&self, config: &Config) -> Redactor {
+        let identity = config.identity.state.iter().flat_map(|state| state.secrets());
+        let (names, messages) = self.tracker.private();
+        let secrets = self.request.meeting.private_texts().into_iter().chain(identity);
+        let greeting = self.request.greeting.clone();
+        let names = names.into_iter().chain([self.request.display_name.clone()]);
+        Redactor::default().secrets(secrets).names(names).messages(messages.into_iter().chain(greeting))
     }
 
     /// Passes the recorder's reports on; answers how long it has been silent.
@@ -239,11 +288,11 @@ impl<'a> Call<'a> {
     }
 
     /// Leaves the call, closes the last segment, takes everything down.
-    async fn close(mut self, studio: Studio, engine: Option<Engine>, end: End) -> End {
+    async fn close(mut self, studio: Studio, engine: Option<Engine>, end: End, evidence: &Evidence) -> End {
         self.hub.enter(SessionPhase::Leaving);
         tracing::info!(outcome = %end.0, "leaving");
-        if let Ok(Ok(png)) = timeout(Duration::from_millis(1_500), studio.browser.page().screenshot()).await {
-            self.hub.keep_screenshot(png);
+        if let Some(png) = &evidence.screenshot {
+            self.hub.keep_screenshot(png.clone());
         }
         self.stop_and_leave(engine).await;
         self.hub.left();
@@ -255,9 +304,13 @@ impl<'a> Call<'a> {
     }
 
     /// Out of the call and with nothing left to take down.
-    fn ended(&self, end: End) -> End {
+    fn ended(&mut self, end: End) -> End {
         self.hub.left();
-        self.journal.close();
+        let now = self.now();
+        if let Some(journal) = &mut self.journal {
+            journal.write(&self.tracker.end(now));
+        }
+        self.quality.close();
         self.without_recording(self.of_the_whole(end))
     }
 
@@ -267,6 +320,23 @@ impl<'a> Call<'a> {
         let empty = state.admitted_at.is_some() && state.media.segments == 0;
         let completed = end.0.class() == bot_model::outcome::OutcomeClass::Completed;
         if empty && completed { (OutcomeKind::NoRecording, end.1) } else { end }
+    }
+}
+
+/// Somebody else speaks, by the platform's own signal.
+fn speaks(crowd: &Crowd) -> bool {
+    let own = crowd.people.iter().flatten().find(|person| person.is_self).map(|person| &person.key);
+    crowd.speaking.iter().any(|key| Some(key) != own)
+}
+
+/// What the session's events tell of a line: numbers alone.
+fn event_of(line: &Line) -> Option<SessionEventKind> {
+    match line.what {
+        Noted::Joined { person, .. } => Some(SessionEventKind::PersonJoined { person }),
+        Noted::Left { person } => Some(SessionEventKind::PersonLeft { person }),
+        Noted::Speaking { person } => Some(SessionEventKind::Speaking { person, began: true }),
+        Noted::Silent { person } => Some(SessionEventKind::Speaking { person, began: false }),
+        _ => None,
     }
 }
 

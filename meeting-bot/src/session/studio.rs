@@ -7,8 +7,8 @@ use std::time::Duration;
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::CaptureSettings;
 
-use crate::browser::{Browser, BrowserError, LaunchOptions};
-use crate::capture::journal::Journal;
+use crate::browser::{Browser, BrowserError, CdpError, Identity, IdentityError, LaunchOptions, copy_profile};
+use crate::capture::journal::QualityJournal;
 use crate::capture::part::{Closed, PartError};
 use crate::capture::recorder::{Recorder, Setup};
 use crate::children::is_in_group;
@@ -32,12 +32,18 @@ pub(super) enum StudioError {
     Sink(#[from] SinkError),
     #[error(transparent)]
     Browser(#[from] BrowserError),
+    #[error("the profile {0}")]
+    Profile(#[from] IdentityError),
+    #[error("the browser refuses the storage state: {0}")]
+    StorageState(CdpError),
 }
 
 impl StudioError {
     pub(super) fn kind(&self) -> OutcomeKind {
         match self {
             Self::Browser(_) => OutcomeKind::BrowserCrashed,
+            Self::Profile(_) | Self::StorageState(CdpError::Refused { .. }) => OutcomeKind::IdentityUnusable,
+            Self::StorageState(_) => OutcomeKind::BrowserCrashed,
             Self::Scratch(_) | Self::Display(_) | Self::Sink(_) => OutcomeKind::CaptureFailed,
         }
     }
@@ -66,6 +72,7 @@ pub(super) struct Studio {
 impl Studio {
     pub(super) async fn bring_up(config: &Config, capture: &CaptureSettings, practice: bool) -> Result<Self, StudioError> {
         let scratch = Arc::new(Scratch::create(config.scratch.as_deref())?);
+        take_profile(&config.identity, &scratch).await?;
         let (display, sink) = tokio::join!(Display::start(&scratch, capture.width, capture.height), Sink::start(&scratch));
         let (display, sink) = (display?, sink?);
         let options = LaunchOptions {
@@ -76,6 +83,9 @@ impl Studio {
             is_sandboxed: config.is_sandboxed,
         };
         let mut browser = Browser::start(&scratch, &display, &sink, &options).await?;
+        if let Some(state) = &config.identity.state {
+            browser.take_identity(state).await.map_err(StudioError::StorageState)?;
+        }
         if let Err(error) = browser.open_sound().await {
             tracing::warn!(%error, "the way to the sink is not open yet; the first second of a call may be out of step");
         }
@@ -89,7 +99,7 @@ impl Studio {
         &self,
         output: &Path,
         settings: &CaptureSettings,
-        journal: &Journal,
+        journal: &QualityJournal,
         before: Closed,
     ) -> Result<Recorder, PartError> {
         let mut prepared = self.scratch.command(Path::new("ffmpeg"));
@@ -143,6 +153,14 @@ impl Studio {
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(self.scratch);
     }
+}
+
+/// Copies the profile where one is given: the browser writes to its own.
+async fn take_profile(identity: &Identity, scratch: &Scratch) -> Result<(), StudioError> {
+    let Some(from) = identity.profile.clone() else { return Ok(()) };
+    let to = scratch.profile();
+    let copied = tokio::task::spawn_blocking(move || copy_profile(&from, &to)).await;
+    Ok(copied.map_err(std::io::Error::other)??)
 }
 
 /// A stream's first readings are of its filling: the median of the later ones counts.

@@ -86,6 +86,12 @@ pub struct Facts {
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+    /// Full address of the folder of the latest debug bundle, where a session left one.
+    #[serde(default)]
+    pub debug: Option<String>,
+    /// When the greeting was posted to the call's chat: once an instance.
+    #[serde(default)]
+    pub greeted_at: Option<DateTime<Utc>>,
     /// When it ended.
     #[serde(default)]
     pub processed_at: Option<DateTime<Utc>>,
@@ -331,6 +337,8 @@ impl Facts {
             artifacts: Vec::new(),
             raw_deleted_at: None,
             outcome: None,
+            debug: None,
+            greeted_at: None,
             processed_at: None,
             linked_meetings: Vec::new(),
             call_key: None,
