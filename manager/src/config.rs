@@ -9,7 +9,7 @@ use bot_model::lease::LeaseTimings;
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
-use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, SessionLimits};
+use bot_model::session::{DEAD_MAN_SWITCH, DISPLAY_NAME_CHARACTERS, GREETING_CHARACTERS, LEAVE_BUDGET, SessionLimits};
 
 /// Everything that a run needs to know.
 #[derive(Debug, Clone)]
@@ -74,11 +74,6 @@ impl Default for Patience {
         }
     }
 }
-
-/// Longest display name that the meeting-bot takes.
-pub const DISPLAY_NAME_CHARACTERS: usize = 64;
-/// Longest greeting that it takes.
-const GREETING_CHARACTERS: usize = 500;
 
 /// Reads variables and gathers problems.
 pub(crate) struct Reader<F> {

@@ -23,6 +23,11 @@ pub const DEAD_MAN_SWITCH: Duration = Duration::from_secs(45);
 /// A bot is out of the call this long after SIGTERM or a leave request, at the latest.
 pub const LEAVE_BUDGET: Duration = Duration::from_secs(10);
 
+/// Longest display name, in characters.
+pub const DISPLAY_NAME_CHARACTERS: usize = 64;
+/// Longest greeting, in characters.
+pub const GREETING_CHARACTERS: usize = 500;
+
 /// Body of `POST /v1/session`. 201 when started, 200 when this very session runs already, 409 when another does,
 /// 400 with a reason when it is unusable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

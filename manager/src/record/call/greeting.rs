@@ -1,10 +1,11 @@
 //! Name and greeting of the bot in the call. A greeting is posted once an instance: whoever joins again, does so silently.
 
 use bot_model::people::clean_name;
+use bot_model::session::DISPLAY_NAME_CHARACTERS;
 use chrono::Utc;
 
 use super::Follower;
-use crate::config::{Config, DISPLAY_NAME_CHARACTERS};
+use crate::config::Config;
 use crate::keeper::{Keeper, Kept};
 
 /// The document's name, fit to be shown; else the configured one.
