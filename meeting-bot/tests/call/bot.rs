@@ -18,8 +18,14 @@ pub(crate) struct Bot {
 impl Bot {
     pub(crate) async fn start(practice_origin: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (port_file, output) = (folder.path().join("port"), folder.path().join("out"));
+        let output = folder.path().join("out");
         std::fs::create_dir(&output).unwrap();
+        Self::start_into(practice_origin, folder, output).await
+    }
+
+    /// One that writes its recording somewhere else.
+    pub(crate) async fn start_into(practice_origin: &str, folder: tempfile::TempDir, output: PathBuf) -> Self {
+        let port_file = folder.path().join("port");
         let log = std::fs::File::create(folder.path().join("bot.log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_meeting-bot"))
             .env("MEETING_BOT_LISTEN", "127.0.0.1:0")

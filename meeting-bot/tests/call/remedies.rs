@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
-use bot_model::quality::{Figures, Happening, Stretch};
+use bot_model::quality::{Figures, Happening, Quality, Reason, Stretch, Verdict};
 use bot_model::segment::quality_file;
-use bot_model::session::{SessionEventKind, SessionPhase, SessionState};
+use bot_model::session::{SessionEventKind, SessionLimits, SessionPhase, SessionState};
 
 use crate::bot::Bot;
 use crate::replica::Replica;
-use crate::{SOON, in_call, media};
+use crate::{BRING_UP, SOON, in_call, media};
 
 /// For a watchdog to see it, and a remedy to help.
 const MENDED: Duration = Duration::from_secs(60);
@@ -94,15 +94,42 @@ async fn a_killed_sound_server_is_started_again_and_the_recording_holds_sound_ag
     let state = bot.satisfies("a second part", MENDED, |state| state.media.part >= Some(1)).await;
     let more = state.media.segments + 8;
     let state = bot.satisfies("more segments", MENDED, |state| state.media.segments >= more).await;
-    println!("{}", bot.pactl(&["list", "sink-inputs"]));
-    println!("{}", bot.pactl(&["list", "short", "source-outputs"]));
-    println!("{}", bot.log());
     ends(&bot, &replica, "pulse").await;
     println!("{:?}", happenings(&bot).await);
     sounds_at_its_end(&bot, state.media.part.unwrap());
     let figures = Figures::sum(&stretches(&bot, 0).into_iter().map(|stretch| stretch.figures).collect::<Vec<_>>());
     println!("{figures:?}");
     assert!(figures.watched_secs > 3.0 && figures.frames > 45);
+}
+
+/// The whole ladder: nothing helps until the page was opened for the third time, in the second browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_that_is_not_recorded_is_mended_by_rebind_reload_and_rejoin_in_turn_and_never_by_two_bots() {
+    let replica = Replica::start().await;
+    replica.open("unheard", 1_000);
+    replica.change("unheard", |room| (room.mute_openings, room.speaks, room.stage) = (2, true, "call"));
+    let bot = Bot::start(&replica.origin).await;
+    assert_eq!(bot.join("unheard", SessionLimits::default()).await.status(), 201);
+    bot.reaches(SessionPhase::Recording, BRING_UP).await;
+    bot.satisfies("the missing sound", SOON, |state| state.media.unheard_secs >= 8.0).await;
+    let limit = Duration::from_secs(180);
+    let state = bot.satisfies("a fourth part", limit, |state| state.media.part == Some(3)).await;
+    let more = state.media.segments + 4;
+    bot.satisfies("sound", MENDED, |state| state.media.segments >= more && state.media.unheard_secs <= 0.0).await;
+    ends(&bot, &replica, "unheard").await;
+    let told: Vec<String> = happenings(&bot).await.into_iter().filter(|event| event.contains(" for ")).collect();
+    assert_eq!(told, ["rebind for audio_missing", "reload for audio_missing", "rejoin for audio_missing"]);
+    // The last stay was ended by the host.
+    assert_eq!(replica.log("unheard"), ["joined", "left", "joined", "left", "joined"]);
+    sounds_at_its_end(&bot, 3);
+    for part in 0..4 {
+        assert!(!media::pictures(&media::joined(&bot.part(part))).brightness.is_empty(), "part {part} does not play");
+    }
+    let parts: Vec<Vec<Stretch>> = (0..4).map(|part| stretches(&bot, part)).collect();
+    let quality = Quality::of(&parts, &[3.0, 5.0], 100.0).unwrap();
+    println!("{quality:?}");
+    assert!(quality.reasons.contains(&Reason::SpeechMissing), "{quality:?}");
+    assert_eq!(quality.verdict, Verdict::Bad);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,14 @@ pub(crate) struct Room {
     pub(crate) stage: &'static str,
     pub(crate) others: u32,
     pub(crate) tone_hz: u32,
+    /// Somebody speaks, by the page's own signal.
+    pub(crate) speaks: bool,
+    /// So many openings of the page, from the first, play no sound.
+    pub(crate) mute_openings: u32,
+    openings: u32,
     pub(crate) seen: BTreeMap<String, Value>,
+    /// `joined` and `left`, in order.
+    pub(crate) log: Vec<&'static str>,
 }
 
 #[derive(Clone)]
@@ -30,7 +37,7 @@ impl Replica {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let replica = Self { origin, rooms: Arc::default() };
         let router = Router::new()
-            .route("/meet/{code}", get(|| async { Html(PAGE) }))
+            .route("/meet/{code}", get(page))
             .route("/stage/{code}", get(stage))
             .route("/seen/{code}", post(seen))
             .with_state(replica.clone());
@@ -39,7 +46,8 @@ impl Replica {
     }
 
     pub(crate) fn open(&self, code: &str, tone_hz: u32) {
-        let room = Room { stage: "lobby", others: 1, tone_hz, seen: BTreeMap::new() };
+        let (seen, log) = (BTreeMap::new(), Vec::new());
+        let room = Room { stage: "lobby", others: 1, tone_hz, speaks: false, mute_openings: 0, openings: 0, seen, log };
         self.rooms.lock().unwrap().insert(code.to_owned(), room);
     }
 
@@ -47,6 +55,16 @@ impl Replica {
         let mut rooms = self.rooms.lock().unwrap();
         let room = rooms.get_mut(code).unwrap();
         (room.stage, room.others) = (stage, others);
+    }
+
+    /// Changes a room in any way.
+    pub(crate) fn change(&self, code: &str, how: impl FnOnce(&mut Room)) {
+        how(self.rooms.lock().unwrap().get_mut(code).unwrap());
+    }
+
+    /// When the bot joined and left.
+    pub(crate) fn log(&self, code: &str) -> Vec<&'static str> {
+        self.rooms.lock().unwrap()[code].log.clone()
     }
 
     /// What the page has told about the bot so far.
@@ -57,11 +75,24 @@ impl Replica {
 
 async fn stage(State(replica): State<Replica>, Path(code): Path<String>) -> Json<Value> {
     let room = replica.rooms.lock().unwrap()[&code].clone();
-    Json(json!({ "stage": room.stage, "others": room.others, "tone": room.tone_hz }))
+    Json(json!({ "stage": room.stage, "others": room.others, "tone": room.tone_hz, "speaks": room.speaks }))
+}
+
+async fn page(State(replica): State<Replica>, Path(code): Path<String>) -> Html<String> {
+    let mut is_mute = false;
+    replica.change(&code, |room| {
+        room.openings += 1;
+        is_mute = room.openings <= room.mute_openings;
+    });
+    Html(PAGE.replace("const mute = false", &format!("const mute = {is_mute}")))
 }
 
 async fn seen(State(replica): State<Replica>, Path(code): Path<String>, Json(facts): Json<BTreeMap<String, Value>>) {
-    replica.rooms.lock().unwrap().get_mut(&code).unwrap().seen.extend(facts);
+    replica.change(&code, |room| {
+        room.log.extend(facts.contains_key("name").then_some("joined"));
+        room.log.extend(facts.contains_key("left").then_some("left"));
+        room.seen.extend(facts);
+    });
 }
 
 const PAGE: &str = include_str!("replica.html");
