@@ -8,6 +8,7 @@ mod finalize;
 mod people;
 mod pointers;
 mod process;
+mod quality;
 mod retained;
 mod sidecar;
 mod stopped;
