@@ -41,7 +41,7 @@ pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime
     command.args(["-c:v", "libx264", "-preset", &settings.preset, "-crf", &settings.crf.to_string(), "-threads", "1"]);
     command.args(["-pix_fmt", "yuv420p", "-bf", "0", "-rc-lookahead", "0"]);
     command.args(["-g", &group, "-keyint_min", &group, "-sc_threshold", "0"]);
-    // The sound is kept on the wall clock by `async`: a clock that differs by 1 % is followed (tested), so ten hours do not drift.
+    // `async` keeps the sound on its stamps, which come from the wall clock as the picture's do.
     command.args(["-af", &format!("aresample=async=500:first_pts=0,{LOUDNESS}")]);
     command.args(["-c:a", "aac", "-b:a", "96k"]);
     command.args(["-f", "hls", "-hls_time", &settings.segment_secs.to_string(), "-hls_segment_type", "fmp4"]);

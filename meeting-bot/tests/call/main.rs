@@ -6,6 +6,7 @@ mod disk;
 mod media;
 mod remedies;
 mod replica;
+mod steady;
 
 use std::time::Duration;
 
@@ -149,10 +150,14 @@ async fn sigterm_in_the_call_leaves_it_and_closes_the_last_segment_within_ten_se
 async fn a_killed_bot_leaves_no_process_behind_and_its_closed_segments_stay() {
     let replica = Replica::start().await;
     let mut bot = in_call(&replica, "killed", 1_000).await;
-    bot.satisfies("two segments", Duration::from_secs(30), |state| state.media.segments >= 2).await;
+    bot.satisfies("six segments", Duration::from_secs(40), |state| state.media.segments >= 6).await;
     bot.process.kill().unwrap();
     bot::until("the end of every child", Duration::from_secs(15), async || bot.descendants().is_empty().then_some(())).await;
-    assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 4 * 15);
+    assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 12 * 15);
+    let stretch = std::fs::read(bot.part(0).join(bot_model::segment::quality_file(0))).expect("nothing says how it was");
+    let figures = serde_json::from_slice::<bot_model::quality::Stretch>(&stretch).unwrap().figures;
+    assert!((10.0..16.0).contains(&figures.watched_secs) && figures.frames > 9 * 15, "{figures:?}");
+    assert!(figures.silent_secs < 2.0 && figures.black_secs < 1.0 && figures.sound_lag_ms.is_some(), "{figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
