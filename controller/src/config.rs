@@ -343,6 +343,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         if let Some(text) = self.text(process::DEBUG_BUNDLE).filter(|text| Policy::parse(text).is_none()) {
             self.problem(process::DEBUG_BUNDLE, text, "off, failures or always");
         }
+        if let Some(text) = self.text(process::READ_CHAT).filter(|text| !matches!(text.as_str(), "true" | "false")) {
+            self.problem(process::READ_CHAT, text, "true or false");
+        }
         for name in [process::BROWSER_PROFILE_DIR, process::BROWSER_STORAGE_STATE] {
             if let Some(path) = self.text(name).filter(|path| !Path::new(path).is_absolute() || !Path::new(path).exists()) {
                 self.problem(name, path, "an absolute path that exists on this machine");

@@ -102,6 +102,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("NO_ONE_JOINED_SECONDS", "", "a bot leaves when nobody came for this long"),
     setting("DEFAULT_BOT_NAME", "", "name in the call where the document gives none"),
     setting("GREETING", "", "posted to each call's chat once; unset posts nothing"),
+    setting(
+        "READ_CHAT",
+        "false",
+        "true opens the chat's pane in the call, so that timeline.json has its messages; it is in the picture",
+    ),
     setting("DEBUG_BUNDLE", "failures", "off, failures or always: when a session leaves screenshot, redacted texts and events"),
     setting("BROWSER_PROFILE_DIR", "", "a Chromium profile folder whose identity the bots take, for LAUNCHER=process"),
     setting("BROWSER_STORAGE_STATE", "", "a storage state file whose identity the bots take, for LAUNCHER=process"),

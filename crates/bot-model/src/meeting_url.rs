@@ -171,6 +171,11 @@ impl MeetingUrl {
         self.with_secret(self.base(), |secret| encode_component(&secret.value))
     }
 
+    /// The secret that the address carries, for a page that asks for it. Never log it.
+    pub fn passcode(&self) -> Option<&str> {
+        self.secret.as_ref().map(|secret| secret.value.as_str())
+    }
+
     /// Everything in it by which the call could be found or entered, as a page may show it: for taking it out of texts.
     pub fn private_texts(&self) -> Vec<String> {
         let mut texts = match &self.address {

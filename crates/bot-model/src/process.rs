@@ -41,6 +41,8 @@ pub const NO_ONE_JOINED_SECONDS: &str = "NO_ONE_JOINED_SECONDS";
 pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
 /// Posted to the chat of each call once; unset posts nothing.
 pub const GREETING: &str = "GREETING";
+/// `true` opens the chat's pane, for the meeting-bot.
+pub const READ_CHAT: &str = "READ_CHAT";
 /// When a session leaves a debug bundle, for the meeting-bot: `off`, `failures` or `always`.
 pub const DEBUG_BUNDLE: &str = "DEBUG_BUNDLE";
 /// A Chromium profile folder whose identity the meeting-bot takes; copied at each session's start, never written to.

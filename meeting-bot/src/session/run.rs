@@ -123,6 +123,10 @@ impl Call<'_> {
         let (limits, name) = (self.request.limits.clone(), self.request.display_name.clone());
         let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, name);
         engine.greet(self.request.greeting.clone());
+        engine.with_passcode(self.request.meeting.passcode().map(str::to_owned));
+        if config.reads_chat {
+            engine.read_chat();
+        }
         Ok(engine)
     }
 

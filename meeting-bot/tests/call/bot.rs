@@ -17,6 +17,11 @@ pub(crate) struct Bot {
 
 impl Bot {
     pub(crate) async fn start(practice_origin: &str) -> Self {
+        Self::start_with(practice_origin, &[]).await
+    }
+
+    /// With further variables.
+    pub(crate) async fn start_with(practice_origin: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port_file, output) = (folder.path().join("port"), folder.path().join("out"));
         std::fs::create_dir(&output).unwrap();
@@ -26,6 +31,7 @@ impl Bot {
             .env("MEETING_BOT_PORT_FILE", &port_file)
             .env("MEETING_BOT_SCRATCH", folder.path().join("scratch"))
             .env("PRACTICE_ROOM_ORIGIN", practice_origin)
+            .envs(variables.iter().copied())
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a test fails by panicking
 
 mod bot;
+mod bundle;
+mod identity;
 mod media;
+mod people;
 mod replica;
 
 use std::time::Duration;
@@ -17,8 +20,12 @@ const BRING_UP: Duration = Duration::from_secs(90);
 const SOON: Duration = Duration::from_secs(20);
 
 async fn in_call(replica: &Replica, code: &str, tone_hz: u32) -> Bot {
+    in_call_with(replica, code, tone_hz, &[]).await
+}
+
+async fn in_call_with(replica: &Replica, code: &str, tone_hz: u32, variables: &[(&str, &str)]) -> Bot {
     replica.open(code, tone_hz);
-    let bot = Bot::start(&replica.origin).await;
+    let bot = Bot::start_with(&replica.origin, variables).await;
     assert_eq!(bot.join(code, SessionLimits::default()).await.status(), 201);
     bot.reaches(SessionPhase::WaitingRoom, BRING_UP).await;
     replica.set(code, "call", 1);

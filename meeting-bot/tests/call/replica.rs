@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -15,6 +16,8 @@ pub(crate) struct Room {
     pub(crate) stage: &'static str,
     pub(crate) others: u32,
     pub(crate) tone_hz: u32,
+    /// Tiles with names and chat messages, in the call: `{"people": [{id, name, level}], "chat": [{id, author, text}]}`.
+    pub(crate) crowd: Value,
     pub(crate) seen: BTreeMap<String, Value>,
 }
 
@@ -30,7 +33,7 @@ impl Replica {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let replica = Self { origin, rooms: Arc::default() };
         let router = Router::new()
-            .route("/meet/{code}", get(|| async { Html(PAGE) }))
+            .route("/meet/{code}", get(page))
             .route("/stage/{code}", get(stage))
             .route("/seen/{code}", post(seen))
             .with_state(replica.clone());
@@ -39,7 +42,7 @@ impl Replica {
     }
 
     pub(crate) fn open(&self, code: &str, tone_hz: u32) {
-        let room = Room { stage: "lobby", others: 1, tone_hz, seen: BTreeMap::new() };
+        let room = Room { stage: "lobby", others: 1, tone_hz, crowd: Value::Null, seen: BTreeMap::new() };
         self.rooms.lock().unwrap().insert(code.to_owned(), room);
     }
 
@@ -49,15 +52,29 @@ impl Replica {
         (room.stage, room.others) = (stage, others);
     }
 
+    /// Who is in the call by name, and what is written.
+    pub(crate) fn crowd(&self, code: &str, crowd: Value) {
+        self.rooms.lock().unwrap().get_mut(code).unwrap().crowd = crowd;
+    }
+
     /// What the page has told about the bot so far.
     pub(crate) fn seen(&self, code: &str) -> BTreeMap<String, Value> {
         self.rooms.lock().unwrap()[code].seen.clone()
     }
 }
 
+/// Notes the cookie that the page is asked for with.
+async fn page(State(replica): State<Replica>, Path(code): Path<String>, headers: HeaderMap) -> Html<&'static str> {
+    if let Some(room) = replica.rooms.lock().unwrap().get_mut(&code) {
+        let cookie = headers.get("cookie").and_then(|cookie| cookie.to_str().ok()).unwrap_or_default();
+        room.seen.insert("cookie_header".into(), json!(cookie));
+    }
+    Html(PAGE)
+}
+
 async fn stage(State(replica): State<Replica>, Path(code): Path<String>) -> Json<Value> {
     let room = replica.rooms.lock().unwrap()[&code].clone();
-    Json(json!({ "stage": room.stage, "others": room.others, "tone": room.tone_hz }))
+    Json(json!({ "stage": room.stage, "others": room.others, "tone": room.tone_hz, "crowd": room.crowd }))
 }
 
 async fn seen(State(replica): State<Replica>, Path(code): Path<String>, Json(facts): Json<BTreeMap<String, Value>>) {
