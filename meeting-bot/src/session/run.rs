@@ -67,7 +67,10 @@ async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pac
         Ok(opened) => call.drive(&studio, engine.insert(opened)).await,
         Err(end) => end,
     };
-    *evidence = Evidence::gather(&studio.browser, call.redactor(config)).await;
+    // After these the page shows what it says about it, and nobody any more.
+    let is_over = matches!(end.0, OutcomeKind::Removed | OutcomeKind::HostEnded);
+    let is_in_call = call.recorder.is_some() && !is_over;
+    *evidence = Evidence::gather(&studio.browser, is_in_call, call.redactor(config)).await;
     call.close(studio, engine, end, evidence).await
 }
 

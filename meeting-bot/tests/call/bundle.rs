@@ -7,7 +7,7 @@ use bot_model::session::{SessionLimits, SessionPhase};
 
 use crate::bot::Bot;
 use crate::replica::Replica;
-use crate::{BRING_UP, SOON, in_call};
+use crate::{BRING_UP, SOON, in_call, in_call_with};
 
 fn bundle(bot: &Bot) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(bot.output.join(FOLDER)).unwrap().map(|entry| entry.unwrap());
@@ -53,4 +53,17 @@ async fn a_crashed_browser_leaves_its_events_and_no_picture() {
     assert!(!bundle.contains_key("screenshot.png") && !bundle.contains_key("page.txt"));
     assert!(String::from_utf8_lossy(&bundle["events.jsonl"]).contains(r#""kind":"browser_crashed""#));
     assert!(bot.part(0).join("part-end.json").exists(), "the bundle came before the recording");
+}
+
+/// A roster that no pack can read any more (the page has drifted) must not put names into the bundle.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_call_a_bundle_holds_the_page_s_controls_and_nobody_s_words() {
+    let replica = Replica::start().await;
+    let bot = in_call_with(&replica, "in-call", 1_000, &[("DEBUG_BUNDLE", "always")]).await;
+    replica.set("in-call", "drifted", 1);
+    bot.satisfies("a segment", BRING_UP, |state| state.media.segments >= 1).await;
+    bot.post("/v1/session/leave", serde_json::json!({ "reason": "asked_to_leave" })).await;
+    bot.reaches(SessionPhase::Ended, SOON).await;
+    let page = String::from_utf8(bundle(&bot).remove("page.txt").unwrap()).unwrap();
+    assert!(page.contains("Leave") && !page.contains("Canary"), "{page}");
 }
