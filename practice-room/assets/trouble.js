@@ -2,7 +2,8 @@
 const kept = [];
 
 const troubles = {
-  hang: () => { for (;;) { /* never returns */ } },
+  // A request that is waited for and never answered: as dead as a loop, without taking a processor from whoever measures.
+  hang: () => { const request = new XMLHttpRequest(); request.open('GET', '/unanswered', false); request.send(); },
   away: () => {
     const host = location.hostname === '127.0.0.1' ? 'localhost' : '127.0.0.1';
     window.top.location.href = `http://${host}:${location.port}/elsewhere`;

@@ -146,9 +146,7 @@ fn room_does(room: &mut Room, action: &Action) -> Result<(), ActionError> {
         Action::Enter { name } => done(room.seat(name)),
         Action::Outage { .. } => done(room.outage(true)),
         Action::PopUp => done(room.tell_guests(&serde_json::json!({"type": "pop_up"}))),
-        Action::Trouble { how, mib } => {
-            done(room.tell_guests(&serde_json::json!({"type": "trouble", "how": how, "mib": mib})))
-        }
+        Action::Trouble { how, mib } => done(room.tell_guests(&serde_json::json!({"type": "trouble", "how": how, "mib": mib}))),
     }
 }
 

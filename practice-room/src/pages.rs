@@ -144,13 +144,20 @@ pub(crate) async fn sign_in(Path(platform): Path<Platform>) -> Html<&'static str
             "<!doctype html><title>Sign in to your account</title><main><h1>Sign in</h1>\
              <input name=loginfmt type=email placeholder='Email, phone, or Skype'></main>"
         }
-        Platform::Zoom => "<!doctype html><title>Sign In | Zoom</title><main><h1>Sign In</h1><input type=email placeholder=Email></main>",
+        Platform::Zoom => {
+            "<!doctype html><title>Sign In | Zoom</title><main><h1>Sign In</h1><input type=email placeholder=Email></main>"
+        }
     })
 }
 
 /// What stands in a captcha's frame.
 pub(crate) async fn captcha() -> Html<&'static str> {
     Html("<!doctype html><body style='font:14px sans-serif;background:#f9f9f9;padding:14px'>&#9744; I'm not a robot")
+}
+
+/// Whoever waits for this waits for ever.
+pub(crate) async fn unanswered() -> Html<&'static str> {
+    std::future::pending().await
 }
 
 /// Another host's page, for whoever was sent away.

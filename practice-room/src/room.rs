@@ -199,7 +199,9 @@ impl Room {
     pub(crate) fn chat(&mut self, id: &str, text: &str) {
         let Some(entry) = self.note(id, Happening::Chat { chat: text.to_owned() }) else { return };
         let line = format!("m{:03}", self.log.len());
-        self.tell_in_call(&json!({"type": "chat", "id": line, "from": id, "name": entry.name, "text": text, "at_ms": entry.at_ms}));
+        self.tell_in_call(
+            &json!({"type": "chat", "id": line, "from": id, "name": entry.name, "text": text, "at_ms": entry.at_ms}),
+        );
     }
 
     /// A synthetic participant's page says that it begins or ends speaking.

@@ -55,6 +55,7 @@ pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()> + Send 
         .route("/{platform}/{code}/client", get(pages::client))
         .route("/{platform}/{code}/participant", get(pages::participant))
         .route("/elsewhere", get(pages::elsewhere))
+        .route("/unanswered", get(pages::unanswered))
         .route("/signin/{platform}", get(pages::sign_in))
         .route("/recaptcha/api2/anchor", get(pages::captcha))
         .route("/assets/{name}", get(pages::asset))
