@@ -30,7 +30,9 @@ pub struct Engine {
     probe: Probe,
     limits: SessionLimits,
     display_name: String,
+    passcode: Option<String>,
     greeting: Option<String>,
+    reads_chat: bool,
     opened_at: Instant,
     history: History,
     done: HashMap<String, Done>,
@@ -52,8 +54,30 @@ impl Engine {
     pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: String) -> Self {
         let probe = Probe::new(&pack, practice_host);
         let history = History::default();
-        let greeting = None;
-        Self { greeting, page, pack, probe, limits, display_name, opened_at: Instant::now(), history, done: HashMap::new() }
+        let opened_at = Instant::now();
+        Self {
+            page,
+            pack,
+            probe,
+            limits,
+            display_name,
+            passcode: None,
+            greeting: None,
+            reads_chat: false,
+            opened_at,
+            history,
+            done: HashMap::new(),
+        }
+    }
+
+    /// Types this where the page asks for the call's passcode.
+    pub fn with_passcode(&mut self, passcode: Option<String>) {
+        self.passcode = passcode;
+    }
+
+    /// Opens the chat's pane in the call, so that what is written can be seen (and is in the picture).
+    pub fn read_chat(&mut self) {
+        self.reads_chat = true;
     }
 
     /// Posts this to the call's chat once in the call.
@@ -103,6 +127,7 @@ impl Engine {
         let Some((step, at)) = self.possible(seen, phases) else { return Ok(None) };
         match step.fill {
             Some(Fill::DisplayName) => self.page.fill(at.at, &self.display_name).await?,
+            Some(Fill::Passcode) => self.page.fill(at.at, self.passcode.as_deref().unwrap_or_default()).await?,
             Some(Fill::Greeting) => {
                 // Taken first: a greeting that may have been posted is not posted again.
                 let greeting = self.greeting.take().unwrap_or_default();
@@ -125,8 +150,7 @@ impl Engine {
         let mut pending = false;
         for possible in &seen.steps {
             let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
-            let filled = step.fill == Some(Fill::DisplayName) && possible.value.as_deref() == Some(&self.display_name);
-            if !phases.contains(&step.phase) || filled || (step.for_greeting && self.greeting.is_none()) {
+            if !phases.contains(&step.phase) || !self.is_wanted(step, possible) {
                 continue;
             }
             let done = self.done.get(&step.name);
@@ -137,6 +161,18 @@ impl Engine {
             pending |= step.phase == StepPhase::Joining && done.is_none_or(|done| done.times < PATIENCE);
         }
         None
+    }
+
+    /// The step has something to do: its field is not filled yet, there is something to fill it with, its purpose is given.
+    fn is_wanted(&self, step: &Step, possible: &Possible) -> bool {
+        let holds = possible.value.as_deref().unwrap_or_default();
+        let fill = match step.fill {
+            Some(Fill::DisplayName) => holds != self.display_name,
+            Some(Fill::Passcode) => self.passcode.as_ref().is_some_and(|code| code.chars().count() != holds.len()),
+            Some(Fill::Greeting) | None => true,
+        };
+        let (greets, chats) = (self.greeting.is_some(), self.reads_chat);
+        fill && (!step.for_greeting || greets) && (!step.for_chat || greets || chats)
     }
 
     fn phase_of(&self, possible: &Possible) -> Option<StepPhase> {
