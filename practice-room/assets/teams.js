@@ -53,13 +53,12 @@ const client = new Client({
     if (now.tips) ask('tip');
   },
   over: (state) => message(...ends[state]),
-  wrongPasscode: () => askPasscode('We couldn’t find a meeting matching this passcode. The passcode is incorrect.'),
+  wrongPasscode: () => askPasscode('The passcode you entered is incorrect.'),
   tile(tile, one) {
     Object.assign(tile.dataset, { streamType: 'Video', tid: one.name, cid: 'calling-participant-stream' });
     tile.setAttribute('role', 'menuitem');
     tile.setAttribute('aria-label', `${one.name}${one.role === 'self' ? ' (You)' : ''}, video is on`);
-    if (one.role === 'self') tile.dataset.self = 'true';
-    tile.innerHTML = '<div class="outline" data-tid="voice-level-stream-outline"></div><div class="name"></div>';
+       tile.innerHTML = '<div class="outline" data-tid="voice-level-stream-outline"></div><div class="name"></div>';
     tile.querySelector('.name').textContent = one.name;
   },
   row(row, one) {

@@ -67,7 +67,7 @@ const client = new Client({
   },
   row(row, one) {
     row.setAttribute('role', 'listitem');
-    row.classList.add('participants-li');
+    row.classList.add('participants-item__item-layout');
     row.innerHTML = '<span class="participants-item__display-name"></span> <span class="participants-item__name-label"></span>';
     row.querySelector('.participants-item__display-name').textContent = one.name;
     row.querySelector('.participants-item__name-label').textContent = one.role === 'self' ? '(Me)' : '';
@@ -85,7 +85,7 @@ const client = new Client({
   line(item, line) {
     item.className = 'new-chat-message__container line';
     item.setAttribute('role', 'listitem');
-    item.innerHTML = '<b class="chat-message-text__user-name"></b><div class="new-chat-message__content"></div>';
+    item.innerHTML = '<b class="chat-message-text__user-name"></b><div class="new-chat-message__text-content"></div>';
     item.querySelector('b').textContent = line.own ? 'You' : line.name;
     item.querySelector('div').textContent = line.text;
   },
