@@ -27,7 +27,9 @@ const german = [
   ['Someone will let you in shortly', 'Jemand wird Sie in Kürze hereinlassen'], ['Type your name', 'Namen eingeben'],
   ['Join from your browser', 'Mit Ihrem Browser teilnehmen'], ['Launch Meeting', 'Meeting starten'], ['Accept Cookies', 'Cookies akzeptieren'],
   ['Your Name', 'Ihr Name'], ['Please wait, the meeting host will let you in soon.', 'Der Host wird Sie bald hereinlassen.'],
-  ['Participants', 'Teilnehmer'], ['Leave', 'Verlassen'], ['Join', 'Beitreten'],
+  ['Participants', 'Teilnehmer'], ['Your host ended the meeting for everyone', 'Der Organisator hat die Besprechung für alle beendet'],
+  ['The meeting has ended', 'Die Besprechung wurde beendet'], ['This meeting has been ended by host', 'Dieses Meeting wurde vom Host beendet'],
+  ['Leave', 'Verlassen'], ['Join', 'Beitreten'],
 ];
 
 const attributes = ['aria-label', 'placeholder', 'title', 'data-tid', 'id', 'class'];

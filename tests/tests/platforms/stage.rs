@@ -34,7 +34,9 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// A case without the pages before the client and its question for devices: what leads through those is played by few.
     pub(crate) fn new(name: &'static str, settings: Value, wanted: OutcomeKind) -> Self {
+        let settings = with(json!({"launcher": false, "device_prompt": false}), &settings);
         let limits = SessionLimits { join_timeout_secs: 20, ..SessionLimits::default() };
         Self { name, settings, passcode: None, limits, wanted }
     }

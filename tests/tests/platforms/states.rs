@@ -20,7 +20,8 @@ fn before_the_call(platform: Platform) -> Vec<Case> {
         ),
         Case::new("not_found", json!({"page": "not_found"}), O::MeetingNotFound),
         Case::new("sign_in", json!({"page": "sign_in"}), O::SignInRequired),
-        Case::new("sign_in_elsewhere", json!({"page": "sign_in_elsewhere"}), O::SignInRequired),
+        Case::new("sign_in_elsewhere", json!({"page": "sign_in_elsewhere"}), O::SignInRequired)
+            .limited(|limits| limits.join_timeout_secs = 5),
         Case::new("captcha", json!({"page": "captcha"}), O::Captcha),
         Case::new("denied", asked("deny"), O::Denied),
         Case::new("ended_in_the_lobby", asked("end"), O::EndedBeforeAdmission),
@@ -81,7 +82,7 @@ fn in_the_call(platform: Platform) -> Vec<Case> {
             with_ana(&[json!({"after_ms": 600, "do": "outage", "for_ms": 2000}), json!({"after_ms": 4000, "do": "end"})]),
             O::HostEnded,
         ),
-        Case::new("every_dialog", with(with_ana(std::slice::from_ref(&ended)), &every_dialog()), O::HostEnded),
+        Case::new("every_dialog", with(with_ana(&[json!({"after_ms": 4000, "do": "end"})]), &every_dialog()), O::HostEnded),
         Case::new("host_comes_late", with(host_comes_late(), &json!({"people": ["Ana Lima"]})), O::HostEnded),
         Case::new("too_long", with_ana(&[]), O::MaxDuration).limited(|limits| limits.max_recording_secs = 1),
         Case::new("goes_away", with_ana(&[json!({"after_ms": 500, "do": "trouble", "how": "away"})]), O::HostEnded),
@@ -95,7 +96,7 @@ fn in_the_call(platform: Platform) -> Vec<Case> {
 }
 
 fn every_dialog() -> Value {
-    json!({"account_prompt": true, "device_warning": true, "tips": true, "recording_notice": true, "consent_dialog": true, "notes_question": true})
+    json!({"launcher": true, "device_prompt": true, "account_prompt": true, "device_warning": true, "tips": true, "recording_notice": true, "consent_dialog": true, "notes_question": true})
 }
 
 fn host_comes_late() -> Value {

@@ -92,6 +92,12 @@ async fn a_page_that_hangs_is_given_up_and_one_that_only_annoys_is_not() {
         let bot = joined(&room, folder.path(), "unanswered", json!({"page": "unanswered"})).await;
         ends(&bot, OutcomeKind::PageUnresponsive).await;
     };
+    let vanishes = async {
+        let bot =
+            joined(&room, folder.path(), "vanishes", ana(&[json!({"after_ms": 6000, "do": "trouble", "how": "blank"})])).await;
+        ends(&bot, OutcomeKind::PageUnresponsive).await;
+        is_kept(&bot);
+    };
     let annoys = async {
         let script = [
             json!({"after_ms": 500, "do": "trouble", "how": "ask_before_leaving"}),
@@ -102,5 +108,5 @@ async fn a_page_that_hangs_is_given_up_and_one_that_only_annoys_is_not() {
         ends(&bot, OutcomeKind::HostEnded).await;
         is_kept(&bot);
     };
-    tokio::join!(hangs, unanswered, annoys);
+    tokio::join!(hangs, unanswered, vanishes, annoys);
 }
