@@ -100,6 +100,14 @@ pub const SETTINGS: &[Setting] = &[
     setting("LOBBY_TIMEOUT_MINUTES", "", "a bot gives up in the waiting room after this long"),
     setting("EVERYONE_LEFT_SECONDS", "", "a bot leaves when alone for this long"),
     setting("NO_ONE_JOINED_SECONDS", "", "a bot leaves when nobody came for this long"),
+    setting("HOST_TIMEOUT_MINUTES", "", "a bot gives up this long after asking to join a call that its host has not started"),
+    setting("JOIN_TIMEOUT_SECONDS", "", "a bot gives up when it found no way to ask to join within this long"),
+    setting("RECONNECT_TIMEOUT_SECONDS", "", "a bot leaves when the platform's client tries to reconnect for this long"),
+    setting(
+        "OTHER_BOT_NAMES",
+        "",
+        "names of other bots, separated by commas, * for anything: they do not count as people; replaces the built-in list",
+    ),
     setting("DEFAULT_BOT_NAME", "", "name in the call where the document gives none"),
     setting("GREETING", "", "posted to each call's chat once; unset posts nothing"),
     setting(

@@ -60,7 +60,7 @@ async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pac
         },
     };
     hub.show(Some(studio.browser.page().clone()));
-    let tracker = Tracker::new(&request.display_name);
+    let tracker = Tracker::new(&request.display_name, &request.limits.other_bot_names);
     let mut call = Call { hub, request, recorder: None, tracker, journal: None, began: Instant::now() };
     let mut engine = None;
     let end = match call.open(&studio, config, pack).await {
@@ -123,10 +123,10 @@ impl Call<'_> {
             opened = studio.browser.page().navigate(address.as_str()) => opened.map_err(broken)?,
         }
         let practice_host = self.request.meeting.is_practice().then(|| host_of(&address));
-        let (limits, name) = (self.request.limits.clone(), self.request.display_name.clone());
-        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, name);
-        engine.greet(self.request.greeting.clone());
+        let limits = self.request.limits.clone();
+        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, &self.request.display_name);
         engine.with_passcode(self.request.meeting.passcode().map(str::to_owned));
+        engine.greet(self.request.greeting.clone());
         if config.reads_chat {
             engine.read_chat();
         }
