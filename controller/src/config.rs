@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
+use bot_model::display_name::LONGEST;
 use bot_model::lease::LeaseTimings;
 use bot_model::process;
 use bot_model::schedule::StartWindow;
-use bot_model::session::{DISPLAY_NAME_CHARACTERS, GREETING_CHARACTERS, SessionLimits};
+use bot_model::session::{GREETING_CHARACTERS, SessionLimits};
 
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
@@ -334,7 +335,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
 
     /// What the bots show, write and take an identity from.
     fn lines(&mut self) {
-        for (name, most) in [(process::DEFAULT_BOT_NAME, DISPLAY_NAME_CHARACTERS), (process::GREETING, GREETING_CHARACTERS)] {
+        for (name, most) in [(process::DEFAULT_BOT_NAME, LONGEST), (process::GREETING, GREETING_CHARACTERS)] {
             let fits = |text: &String| text.chars().count() <= most && !text.chars().any(char::is_control);
             if let Some(text) = self.text(name).filter(|text| !fits(text)) {
                 self.problem(name, text, format!("at most {most} printable characters"));
@@ -342,6 +343,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         }
         if let Some(text) = self.text(process::DEBUG_BUNDLE).filter(|text| Policy::parse(text).is_none()) {
             self.problem(process::DEBUG_BUNDLE, text, "off, failures or always");
+        }
+        if let Some(text) = self.text(process::READ_CHAT).filter(|text| !matches!(text.as_str(), "true" | "false")) {
+            self.problem(process::READ_CHAT, text, "true or false");
         }
         for name in [process::BROWSER_PROFILE_DIR, process::BROWSER_STORAGE_STATE] {
             if let Some(path) = self.text(name).filter(|path| !Path::new(path).is_absolute() || !Path::new(path).exists()) {
@@ -354,12 +358,25 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         for name in ["MEETING_INACTIVITY_MINUTES", "INACTIVITY_DETECTION_START_DELAY_MINUTES", "RAW_RETENTION_HOURS"] {
             self.number(name, 0);
         }
-        for name in ["LOBBY_TIMEOUT_MINUTES", "EVERYONE_LEFT_SECONDS", "NO_ONE_JOINED_SECONDS"] {
+        let limits = [
+            "LOBBY_TIMEOUT_MINUTES",
+            "EVERYONE_LEFT_SECONDS",
+            "NO_ONE_JOINED_SECONDS",
+            process::HOST_TIMEOUT_MINUTES,
+            process::JOIN_TIMEOUT_SECONDS,
+            process::RECONNECT_TIMEOUT_SECONDS,
+        ];
+        for name in limits {
             if self.text(name).is_some() {
                 self.number(name, 0);
             }
         }
         self.lines();
+        let names = self.text(process::OTHER_BOT_NAMES);
+        if let Some(names) = names.filter(|names| bot_model::other_bots::parse_patterns(names).is_none()) {
+            let wants = "names separated by commas, * for anything, none of them * alone";
+            self.problem(process::OTHER_BOT_NAMES, names, wants.to_owned());
+        }
         let mut variables = BTreeMap::new();
         for name in process::HANDED_ON {
             if let Some(value) = self.text(name) {

@@ -35,6 +35,9 @@ struct Args {
     /// A storage state file (cookies, local storage) whose signed-in identity is taken.
     #[arg(long, env = "BROWSER_STORAGE_STATE", global = true)]
     browser_storage_state: Option<PathBuf>,
+    /// Opens the chat's pane, so that messages are noted; it is in the picture then: true or false.
+    #[arg(long, env = "READ_CHAT", default_value = "false", global = true)]
+    read_chat: String,
     /// When a session leaves a debug bundle: off, failures or always.
     #[arg(long, env = "DEBUG_BUNDLE", default_value = "failures", global = true)]
     debug_bundle: String,
@@ -117,8 +120,8 @@ fn serve(args: Args) -> ExitCode {
         sandbox: args.chromium_sandbox,
         profile: args.browser_profile_dir,
         storage_state: args.browser_storage_state,
-        // An empty variable is an absent one, as for every setting of the controller.
-        debug_bundle: if args.debug_bundle.is_empty() { "failures".to_owned() } else { args.debug_bundle },
+        reads_chat: given(args.read_chat, "false"),
+        debug_bundle: given(args.debug_bundle, "failures"),
         scratch: args.scratch,
         port_file: args.port_file,
     };
@@ -141,6 +144,11 @@ fn serve(args: Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An empty variable is an absent one, as for every setting of the controller.
+fn given(text: String, default: &str) -> String {
+    if text.is_empty() { default.to_owned() } else { text }
 }
 
 /// Writes to standard error, where a person and a pod's log look alike.

@@ -24,6 +24,8 @@ pub struct Config {
     pub is_sandboxed: bool,
     /// The signed-in identity that the browser takes.
     pub identity: Identity,
+    /// The chat's pane is opened, so that messages are noted; it is in the picture then.
+    pub reads_chat: bool,
     /// When a session leaves a debug bundle.
     pub debug_bundle: Policy,
     /// Where private folders are made; the system's temporary folder if absent.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub profile: Option<PathBuf>,
     /// `BROWSER_STORAGE_STATE`.
     pub storage_state: Option<PathBuf>,
+    /// `READ_CHAT`.
+    pub reads_chat: String,
     /// `DEBUG_BUNDLE`.
     pub debug_bundle: String,
     /// `MEETING_BOT_SCRATCH`.
@@ -77,6 +81,10 @@ impl Settings {
             problems.extend(bad_packs(folder));
         }
         let identity = self.identity(&mut problems);
+        let reads_chat = matches!(self.reads_chat.as_str(), "true");
+        if !matches!(self.reads_chat.as_str(), "true" | "false") {
+            problems.push(format!("READ_CHAT is {:?}, wants true or false", self.reads_chat));
+        }
         let debug_bundle = Policy::parse(&self.debug_bundle);
         if debug_bundle.is_none() {
             problems.push(format!("DEBUG_BUNDLE is {:?}, wants off, failures or always", self.debug_bundle));
@@ -87,6 +95,7 @@ impl Settings {
                     listen,
                     is_sandboxed,
                     identity,
+                    reads_chat,
                     debug_bundle,
                     browser,
                     practice_origin,

@@ -43,6 +43,7 @@ pub const BOT_ONLY: &[&str] = &[
     "BROWSER_PROFILE_DIR",
     "BROWSER_STORAGE_STATE",
     "DEBUG_BUNDLE",
+    "READ_CHAT",
     "LD_LIBRARY_PATH",
     "FONTCONFIG_PATH",
     "FONTCONFIG_FILE",

@@ -6,6 +6,7 @@
 
 pub mod configuration;
 pub mod debug_bundle;
+pub mod display_name;
 pub mod document;
 pub mod exit_code;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod lifecycle;
 pub mod manifest;
 pub mod meeting_url;
 pub mod object_prefix;
+pub mod other_bots;
 pub mod outcome;
 pub mod people;
 pub mod process;

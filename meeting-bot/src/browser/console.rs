@@ -67,8 +67,8 @@ impl Lines {
     fn add(&mut self, bytes: &[u8]) {
         let line = String::from_utf8_lossy(bytes);
         let line: String = without_head(&line).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        // A machine without a system bus, which the browser finds remarkable several times a second.
-        if line.trim().is_empty() || line.starts_with("ERROR:dbus/") {
+        // Of a machine without a system bus, which the browser finds remarkable several times a second.
+        if line.trim().is_empty() || line.starts_with("ERROR bus ") || line.starts_with("ERROR object_proxy ") {
             return;
         }
         self.whole.push_back(line);
@@ -78,13 +78,14 @@ impl Lines {
     }
 }
 
-/// `[process:thread:date/time:LEVEL:source:line] text` without its numbers.
+/// `[process:thread:date/time:LEVEL:folder/source.cc:line] text` as `LEVEL source text`.
 fn without_head(line: &str) -> String {
     let Some((head, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { return line.to_owned() };
     let fields: Vec<&str> = head.split(':').collect();
     match fields.as_slice() {
-        [_, _, _, level, rest @ ..] if level.chars().all(|c| c.is_ascii_uppercase()) => {
-            format!("{level}:{}{text}", rest.join(":"))
+        [_, _, _, level, source, ..] if level.chars().all(|c| c.is_ascii_uppercase()) => {
+            let source = source.rsplit('/').next().unwrap_or_default();
+            format!("{level} {}{text}", source.trim_end_matches(".cc"))
         }
         _ => line.to_owned(),
     }
@@ -98,7 +99,7 @@ mod tests {
     fn the_latest_lines_are_kept_and_none_grows_without_end() {
         let console = Console::default();
         console.hear(b"[1:2:1121/110054.484583:INFO:CONSOLE:7] \"hello\", source: x (7)\n");
-        assert_eq!(console.lines(), ["INFO:CONSOLE:7 \"hello\", source: x (7)"]);
+        assert_eq!(console.lines(), ["INFO CONSOLE \"hello\", source: x (7)"]);
         for _ in 0..20_000 {
             console.hear(&[b'x'; 500]);
         }

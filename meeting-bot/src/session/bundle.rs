@@ -16,17 +16,27 @@ use crate::browser::{Browser, Page};
 
 /// For picture and text together: the bot has to leave meanwhile.
 const GATHER_WITHIN: Duration = Duration::from_millis(1_500);
-/// What the page shows, frames of its own origin included, and on which host.
-const PAGE_TEXT: &str = "(() => {
+/// What the page shows, frames of its own origin included, and on which host. In the call only its controls and notices: the rest
+/// is names, captions and what people write, also where no pack knows it any more.
+const PAGE_TEXT: &str = "((controls) => {
     const texts = [];
     const read = (page) => {
-        if (page.body) texts.push(page.body.innerText);
+        if (!page.body) return;
+        if (controls) texts.push(...Array.from(page.querySelectorAll(controls), (element) => element.innerText).filter((text) => text));
+        else texts.push(page.body.innerText);
         for (const frame of page.querySelectorAll('iframe')) {
             try { if (frame.contentDocument) read(frame.contentDocument); } catch (error) { /* another origin */ }
         }
     };
     read(document);
     return `host ${location.host}, ${document.readyState}\\n\\n` + texts.join('\\n').slice(0, 65536);
+})";
+const CONTROLS: &str = "button, [role=button], h1, h2, [role=heading], [role=dialog], [role=alertdialog], [role=alert], label";
+/// A passcode may stand in a field.
+const HIDE_FIELDS: &str = "(() => {
+    const style = document.createElement('style');
+    style.textContent = 'input, textarea { -webkit-text-security: disc !important }';
+    document.documentElement.append(style);
 })()";
 
 /// What is known of a page when a session ends.
@@ -40,9 +50,13 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Looks at what is there; a browser that has ended has still left its console.
-    pub(super) async fn gather(browser: &Browser, redactor: Redactor) -> Self {
+    pub(super) async fn gather(browser: &Browser, is_in_call: bool, redactor: Redactor) -> Self {
         let page = browser.page();
-        let (picture, text) = tokio::join!(timeout(GATHER_WITHIN, page.screenshot()), timeout(GATHER_WITHIN, text_of(page)));
+        let picture = async {
+            let _ = page.evaluate(HIDE_FIELDS).await;
+            page.screenshot().await
+        };
+        let (picture, text) = tokio::join!(timeout(GATHER_WITHIN, picture), timeout(GATHER_WITHIN, text_of(page, is_in_call)));
         Self { screenshot: picture.ok().and_then(Result::ok), page: text.ok().flatten(), console: browser.console(), redactor }
     }
 
@@ -87,8 +101,9 @@ impl Evidence {
     }
 }
 
-async fn text_of(page: &Page) -> Option<String> {
-    page.evaluate(PAGE_TEXT).await.ok()?.as_str().map(str::to_owned)
+async fn text_of(page: &Page, is_in_call: bool) -> Option<String> {
+    let controls = if is_in_call { json!(CONTROLS) } else { json!(null) };
+    page.evaluate(&format!("{PAGE_TEXT}({controls})")).await.ok()?.as_str().map(str::to_owned)
 }
 
 /// The end of a text, from a line on, where all of it is too long.

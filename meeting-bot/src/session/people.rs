@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use bot_model::other_bots::is_other_bot;
 use bot_model::people::{JOURNAL_VERSION, Kind, Line, Noted, Role, clean_name, clean_text, key_of};
 use bot_model::session::{PeopleNow, PersonNow};
 use chrono::{DateTime, Utc};
@@ -36,24 +37,6 @@ const RECENT_MESSAGES: usize = 300;
 const MOST_TOLD: usize = 500;
 /// Speakers told of in the session's state.
 const SPEAKERS_TOLD: usize = 8;
-
-/// What names of other bots hold. Being wrong costs little: it is a mark in a list, and nothing is decided by it here.
-const BOT_NAMES: &[&str] = &[
-    "notetaker",
-    "note taker",
-    "note-taker",
-    "meeting bot",
-    "meeting recorder",
-    "recording bot",
-    "otter.ai",
-    "otterpilot",
-    "fireflies",
-    "read.ai",
-    "tl;dv",
-    "tldv",
-    "meetgeek",
-    "recall.ai",
-];
 
 /// One look's people, as the engine passes them on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -85,6 +68,7 @@ impl Moment {
 #[derive(Debug, Default)]
 pub struct Tracker {
     own_name: String,
+    other_bots: Vec<String>,
     began: bool,
     people: HashMap<String, Tracked>,
     said: HashSet<u64>,
@@ -117,17 +101,10 @@ struct Heard {
     is_told: bool,
 }
 
-/// True for a name that bots go by.
-pub fn is_bot_name(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let is_word = name.split(|c: char| !c.is_alphanumeric()).any(|word| word == "bot");
-    is_word || BOT_NAMES.iter().any(|known| name.contains(known))
-}
-
 impl Tracker {
-    /// For a bot of this display name.
-    pub fn new(own_name: &str) -> Self {
-        Self { own_name: clean_name(own_name), ..Self::default() }
+    /// For a bot of this display name; the patterns are other bots' ([`bot_model::other_bots`]).
+    pub fn new(own_name: &str, other_bots: &[String]) -> Self {
+        Self { own_name: clean_name(own_name), other_bots: other_bots.to_vec(), ..Self::default() }
     }
 
     /// What a look tells that was not known before, in order.
@@ -215,7 +192,7 @@ impl Tracker {
         match is_self {
             true => Role::Own,
             // Another of ours is in the call.
-            false if is_bot_name(name) || name == self.own_name => Role::Bot,
+            false if is_other_bot(name, &self.other_bots) || name == self.own_name => Role::Bot,
             false => Role::Person,
         }
     }

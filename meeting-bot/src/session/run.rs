@@ -73,7 +73,10 @@ async fn with_pack(hub: &Hub, config: &Config, request: &StartSession, pack: Pac
         };
         studio = match turn {
             Turn::Over(end) => {
-                *evidence = Evidence::gather(&studio.browser, call.redactor(config)).await;
+                // After these the page shows what it says about it, and nobody any more.
+                let is_over = matches!(end.0, OutcomeKind::Removed | OutcomeKind::HostEnded);
+                let is_in_call = call.recorder.is_some() && !is_over;
+                *evidence = Evidence::gather(&studio.browser, is_in_call, call.redactor(config)).await;
                 return call.close(studio, engine, end, evidence).await;
             }
             Turn::Again(remedy) => match call.step_out(studio, engine, remedy, config).await {
@@ -126,7 +129,7 @@ impl<'a> Call<'a> {
             hub,
             request,
             recorder: None,
-            tracker: Tracker::new(&request.display_name),
+            tracker: Tracker::new(&request.display_name, &request.limits.other_bot_names),
             journal: None,
             quality: QualityJournal::default(),
             ladder: Ladder::default(),
@@ -156,10 +159,14 @@ impl<'a> Call<'a> {
             opened = studio.browser.page().navigate(address.as_str()) => opened.map_err(broken)?,
         }
         let practice_host = self.request.meeting.is_practice().then(|| host_of(&address));
-        let (limits, name) = (self.limits(), self.request.display_name.clone());
-        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, name);
+        let limits = self.limits();
+        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, &self.request.display_name);
+        engine.with_passcode(self.request.meeting.passcode().map(str::to_owned));
         // Who greeted once does not greet again.
         engine.greet(self.request.greeting.clone().filter(|_| !self.again));
+        if config.reads_chat {
+            engine.read_chat();
+        }
         Ok(engine)
     }
 

@@ -17,14 +17,24 @@ pub(crate) struct Bot {
 
 impl Bot {
     pub(crate) async fn start(practice_origin: &str) -> Self {
+        Self::start_with(practice_origin, &[]).await
+    }
+
+    /// With further variables.
+    pub(crate) async fn start_with(practice_origin: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("out");
         std::fs::create_dir(&output).unwrap();
-        Self::start_into(practice_origin, folder, output).await
+        Self::start_into(practice_origin, folder, output, variables).await
     }
 
     /// One that writes its recording somewhere else.
-    pub(crate) async fn start_into(practice_origin: &str, folder: tempfile::TempDir, output: PathBuf) -> Self {
+    pub(crate) async fn start_into(
+        practice_origin: &str,
+        folder: tempfile::TempDir,
+        output: PathBuf,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let port_file = folder.path().join("port");
         let log = std::fs::File::create(folder.path().join("bot.log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_meeting-bot"))
@@ -32,6 +42,7 @@ impl Bot {
             .env("MEETING_BOT_PORT_FILE", &port_file)
             .env("MEETING_BOT_SCRATCH", folder.path().join("scratch"))
             .env("PRACTICE_ROOM_ORIGIN", practice_origin)
+            .envs(variables.iter().copied())
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()

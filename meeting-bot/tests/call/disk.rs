@@ -45,7 +45,7 @@ async fn recording_onto(replica: &Replica, code: &str, mebibytes: u32) -> (Bot, 
     let disk = SmallDisk::mount(&output, mebibytes);
     replica.open(code, 1_000);
     replica.set(code, "call", 1);
-    let bot = Bot::start_into(&replica.origin, folder, output).await;
+    let bot = Bot::start_into(&replica.origin, folder, output, &[]).await;
     assert_eq!(bot.join(code, SessionLimits::default()).await.status(), 201);
     bot.reaches(SessionPhase::Recording, BRING_UP).await;
     bot.satisfies("two segments", SOON, |state| state.media.segments >= 2).await;

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a test fails by panicking
 
 mod bot;
+mod bundle;
 mod disk;
+mod identity;
 mod media;
+mod people;
 mod remedies;
 mod replica;
 mod steady;
@@ -20,8 +23,12 @@ pub(crate) const BRING_UP: Duration = Duration::from_secs(90);
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) async fn in_call(replica: &Replica, code: &str, tone_hz: u32) -> Bot {
+    in_call_with(replica, code, tone_hz, &[]).await
+}
+
+async fn in_call_with(replica: &Replica, code: &str, tone_hz: u32, variables: &[(&str, &str)]) -> Bot {
     replica.open(code, tone_hz);
-    let bot = Bot::start(&replica.origin).await;
+    let bot = Bot::start_with(&replica.origin, variables).await;
     assert_eq!(bot.join(code, SessionLimits::default()).await.status(), 201);
     bot.reaches(SessionPhase::WaitingRoom, BRING_UP).await;
     replica.set(code, "call", 1);

@@ -120,10 +120,11 @@ pub struct Common {
 const PASSED_TO_MANAGER: [&str; 5] =
     ["GCP_PROJECT_ID", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "AWS_REGION", "AWS_ENDPOINT_URL"];
 /// Settings that seed 003 hands to the meeting-bot's image, and our own.
-const PASSED_TO_BOT: [&str; 6] = [
+const PASSED_TO_BOT: [&str; 7] = [
     "NODE_ENV",
     "GCP_DEFAULT_REGION",
     "DEBUG_BUNDLE",
+    "READ_CHAT",
     "MAX_RECORDING_DURATION_MINUTES",
     "MEETING_INACTIVITY_MINUTES",
     "INACTIVITY_DETECTION_START_DELAY_MINUTES",

@@ -11,7 +11,7 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        Self { tracker: Tracker::new("Recorder"), millis: 0, lines: Vec::new() }
+        Self { tracker: Tracker::new("Recorder", &bot_model::other_bots::defaults()), millis: 0, lines: Vec::new() }
     }
 
     fn moment(&self) -> Moment {
@@ -123,7 +123,7 @@ fn the_bot_itself_and_other_bots_are_marked() {
         person("a", "Ann Botsford"),
         person("b", "Fireflies.ai Notetaker"),
         person("c", "Recorder"),
-        person("d", "Sam's bot"),
+        person("d", "Sam's Meeting Bot"),
     ];
     watched.for_secs(2.0, &Crowd { people: Some(people), ..Crowd::default() });
     let roles: Vec<Role> = watched.tracker.roster().iter().map(|one| one.role).collect();
