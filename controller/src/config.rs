@@ -335,10 +335,23 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         for name in ["MEETING_INACTIVITY_MINUTES", "INACTIVITY_DETECTION_START_DELAY_MINUTES", "RAW_RETENTION_HOURS"] {
             self.number(name, 0);
         }
-        for name in ["LOBBY_TIMEOUT_MINUTES", "EVERYONE_LEFT_SECONDS", "NO_ONE_JOINED_SECONDS"] {
+        let limits = [
+            "LOBBY_TIMEOUT_MINUTES",
+            "EVERYONE_LEFT_SECONDS",
+            "NO_ONE_JOINED_SECONDS",
+            process::HOST_TIMEOUT_MINUTES,
+            process::JOIN_TIMEOUT_SECONDS,
+            process::RECONNECT_TIMEOUT_SECONDS,
+        ];
+        for name in limits {
             if self.text(name).is_some() {
                 self.number(name, 0);
             }
+        }
+        let names = self.text(process::OTHER_BOT_NAMES);
+        if let Some(names) = names.filter(|names| bot_model::other_bots::parse_patterns(names).is_none()) {
+            let wants = "names separated by commas, * for anything, none of them * alone";
+            self.problem(process::OTHER_BOT_NAMES, names, wants.to_owned());
         }
         let mut variables = BTreeMap::new();
         for name in process::HANDED_ON {

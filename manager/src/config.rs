@@ -6,6 +6,7 @@ use std::time::Duration;
 use bot_model::configuration::{Naming, Problem};
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
+use bot_model::other_bots::parse_patterns;
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
@@ -197,7 +198,12 @@ fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimit
         lobby_timeout_secs: reader.seconds(names::LOBBY_TIMEOUT_MINUTES, 60, default.lobby_timeout_secs),
         everyone_left_secs: reader.seconds(names::EVERYONE_LEFT_SECONDS, 1, default.everyone_left_secs),
         no_one_joined_secs: reader.seconds(names::NO_ONE_JOINED_SECONDS, 1, default.no_one_joined_secs),
-        join_timeout_secs: default.join_timeout_secs,
+        host_timeout_secs: reader.seconds(names::HOST_TIMEOUT_MINUTES, 60, default.host_timeout_secs),
+        join_timeout_secs: reader.seconds(names::JOIN_TIMEOUT_SECONDS, 1, default.join_timeout_secs),
+        reconnect_secs: reader.seconds(names::RECONNECT_TIMEOUT_SECONDS, 1, default.reconnect_secs),
+        other_bot_names: reader
+            .optional(names::OTHER_BOT_NAMES, "names separated by commas, * for anything, none of them * alone", parse_patterns)
+            .unwrap_or(default.other_bot_names),
     }
 }
 

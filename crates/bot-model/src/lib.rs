@@ -5,6 +5,7 @@
 //! meeting-bot, and the invariants as predicates that tests and production checks share.
 
 pub mod configuration;
+pub mod display_name;
 pub mod document;
 pub mod exit_code;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod lifecycle;
 pub mod manifest;
 pub mod meeting_url;
 pub mod object_prefix;
+pub mod other_bots;
 pub mod outcome;
 pub mod process;
 pub mod schedule;

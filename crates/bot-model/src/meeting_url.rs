@@ -154,6 +154,11 @@ impl MeetingUrl {
         }
     }
 
+    /// The passcode that the address carries, for a page that asks for it. Never log it. Zoom's webinar tokens are none.
+    pub fn passcode(&self) -> Option<&str> {
+        self.secret.as_ref().filter(|secret| secret.key != "tk").map(|secret| secret.value.as_str())
+    }
+
     /// The address to open in the browser, secret included. `practice_origin` (such as `http://127.0.0.1:8400`)
     /// is where practice rooms live; `None` when this address needs one and there is none.
     pub fn join_url(&self, practice_origin: Option<&str>) -> Option<String> {
@@ -161,6 +166,8 @@ impl MeetingUrl {
             Address::Practice { platform, code } => {
                 format!("{}/{platform}/{code}", practice_origin?.trim_end_matches('/'))
             }
+            // The web client itself, as its launcher's "join from your browser" leads to, on whatever account's host the link is.
+            Address::Zoom { id, .. } => format!("https://app.zoom.us/wc/{id}/join"),
             _ => self.base(),
         };
         Some(self.with_secret(base, |secret| encode_component(&secret.value)))
@@ -280,8 +287,8 @@ fn parse_practice(rest: &str) -> Result<MeetingUrl, MeetingUrlError> {
     if !fits {
         return Err(MeetingUrlError::NotACall);
     }
-    let secret = match query.strip_prefix("pwd=") {
-        Some(value) => Some(Secret { key: "pwd", value: checked_secret(decode_component(value))? }),
+    let secret = match query.strip_prefix("passcode=").or_else(|| query.strip_prefix("pwd=")) {
+        Some(value) => Some(Secret { key: "passcode", value: checked_secret(decode_component(value))? }),
         None if query.is_empty() => None,
         None => return Err(MeetingUrlError::NotACall),
     };
@@ -513,6 +520,21 @@ mod tests {
         let url = MeetingUrl::parse("https://zoom.us/j/123456789?pwd=CANARY").unwrap();
         assert!(!format!("{url} {url:?}").contains("CANARY"));
         assert!(url.expose().ends_with("pwd=CANARY"));
+    }
+
+    #[test]
+    fn the_address_opened_carries_the_passcode_and_only_a_passcode_is_one() {
+        for (input, opened, passcode) in [
+            ("https://us02web.zoom.us/j/81234567890?pwd=aB1", "https://app.zoom.us/wc/81234567890/join?pwd=aB1", Some("aB1")),
+            ("https://zoom.us/w/81234567890?tk=tok", "https://app.zoom.us/wc/81234567890/join?tk=tok", None),
+            ("https://teams.live.com/meet/9312345678901?p=AbC", "https://teams.live.com/meet/9312345678901?p=AbC", Some("AbC")),
+            ("practice:zoom/locked?passcode=s3", "http://room/zoom/locked?passcode=s3", Some("s3")),
+            ("practice:zoom/locked?pwd=s3", "http://room/zoom/locked?passcode=s3", Some("s3")),
+            ("https://meet.google.com/abc-defg-hij", "https://meet.google.com/abc-defg-hij", None),
+        ] {
+            let url = MeetingUrl::parse(input).unwrap();
+            assert_eq!((url.join_url(Some("http://room")).as_deref(), url.passcode()), (Some(opened), passcode));
+        }
     }
 
     #[test]

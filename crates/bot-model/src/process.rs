@@ -33,6 +33,14 @@ pub const MEETING_INACTIVITY_MINUTES: &str = "MEETING_INACTIVITY_MINUTES";
 pub const INACTIVITY_DETECTION_START_DELAY_MINUTES: &str = "INACTIVITY_DETECTION_START_DELAY_MINUTES";
 /// Minutes in the waiting room after which the bot gives up.
 pub const LOBBY_TIMEOUT_MINUTES: &str = "LOBBY_TIMEOUT_MINUTES";
+/// Minutes that the bot waits for a host who has not started the call.
+pub const HOST_TIMEOUT_MINUTES: &str = "HOST_TIMEOUT_MINUTES";
+/// Seconds from opening the call's page to asking to join.
+pub const JOIN_TIMEOUT_SECONDS: &str = "JOIN_TIMEOUT_SECONDS";
+/// Seconds that the platform's client may try to get its connection back.
+pub const RECONNECT_TIMEOUT_SECONDS: &str = "RECONNECT_TIMEOUT_SECONDS";
+/// Names of other bots, separated by commas, `*` for anything ([`crate::other_bots`]); they replace the default list.
+pub const OTHER_BOT_NAMES: &str = "OTHER_BOT_NAMES";
 /// Seconds alone, after somebody had been there, until the bot leaves.
 pub const EVERYONE_LEFT_SECONDS: &str = "EVERYONE_LEFT_SECONDS";
 /// Seconds alone from the start until the bot leaves.
@@ -48,7 +56,7 @@ pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 12] = [
+pub const HANDED_ON: [&str; 16] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -59,6 +67,10 @@ pub const HANDED_ON: [&str; 12] = [
     LOBBY_TIMEOUT_MINUTES,
     EVERYONE_LEFT_SECONDS,
     NO_ONE_JOINED_SECONDS,
+    HOST_TIMEOUT_MINUTES,
+    JOIN_TIMEOUT_SECONDS,
+    RECONNECT_TIMEOUT_SECONDS,
+    OTHER_BOT_NAMES,
     DEFAULT_BOT_NAME,
     RAW_RETENTION_HOURS,
 ];

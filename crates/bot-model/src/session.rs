@@ -44,13 +44,18 @@ pub struct StartSession {
     pub greeting: Option<String>,
 }
 
-/// When the bot gives up or leaves by itself. All in seconds.
+/// When the bot gives up or leaves by itself. All in seconds. What a manager of another version leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionLimits {
     /// From opening the page to asking to join.
     pub join_timeout_secs: u64,
     /// From asking to join to being admitted.
     pub lobby_timeout_secs: u64,
+    /// From asking to join to being admitted, where the host has not started the call.
+    pub host_timeout_secs: u64,
+    /// The client says that it reconnects, for this long.
+    pub reconnect_secs: u64,
     /// From being admitted to leaving.
     pub max_recording_secs: u64,
     /// Alone for this long after somebody had been there.
@@ -61,6 +66,8 @@ pub struct SessionLimits {
     pub silence_secs: u64,
     /// See `silence_secs`.
     pub silence_start_delay_secs: u64,
+    /// Names of other bots ([`crate::other_bots`]): they do not count as people.
+    pub other_bot_names: Vec<String>,
 }
 
 impl Default for SessionLimits {
@@ -68,11 +75,14 @@ impl Default for SessionLimits {
         Self {
             join_timeout_secs: 120,
             lobby_timeout_secs: 15 * 60,
+            host_timeout_secs: 15 * 60,
+            reconnect_secs: 120,
             max_recording_secs: 600 * 60,
             everyone_left_secs: 60,
             no_one_joined_secs: 10 * 60,
             silence_secs: 15 * 60,
             silence_start_delay_secs: 5 * 60,
+            other_bot_names: crate::other_bots::defaults(),
         }
     }
 }

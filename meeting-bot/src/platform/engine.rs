@@ -34,6 +34,7 @@ pub struct Engine {
     greeting: Option<String>,
     reads_chat: bool,
     opened_at: Instant,
+    loading_since: Option<Instant>,
     history: History,
     done: HashMap<String, Done>,
 }
@@ -51,7 +52,8 @@ const PATIENCE: u32 = 4;
 
 impl Engine {
     /// For a page that was just opened; `practice_host` is the practice room's host and port.
-    pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: String) -> Self {
+    pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: &str) -> Self {
+        let display_name = bot_model::display_name::display_name(display_name);
         let probe = Probe::new(&pack, practice_host);
         let history = History::default();
         let opened_at = Instant::now();
@@ -65,6 +67,7 @@ impl Engine {
             greeting: None,
             reads_chat: false,
             opened_at,
+            loading_since: None,
             history,
             done: HashMap::new(),
         }
@@ -88,10 +91,11 @@ impl Engine {
     /// One look, one decision, at most one step.
     pub async fn tick(&mut self, silent_for: Duration) -> Result<Tick, CdpError> {
         let mut seen = self.probe.look(&self.page).await?;
-        if !seen.loaded && self.opened_at.elapsed() < LOADING {
+        if self.is_loading(&seen) {
             seen = Seen::default();
         }
-        let observed = Observed { seen, silent_for };
+        self.know_self(&mut seen);
+        let observed = Observed { seen, silent_for, has_passcode: self.passcode.is_some() };
         if !observed.seen.problems.is_empty() {
             tracing::warn!(selectors = ?observed.seen.problems, "the browser refused selectors of the signal pack");
         }
@@ -104,7 +108,24 @@ impl Engine {
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };
-        Ok(Tick { decision, others: observed.others(), step })
+        Ok(Tick { decision, others: observed.others(&self.limits), step })
+    }
+
+    /// Before the call, a page that still loads is given time: without its style sheets it shows what it hides later. In the call, a
+    /// frame that loads hides nothing of the rest.
+    fn is_loading(&mut self, seen: &Seen) -> bool {
+        self.loading_since = (!seen.loaded).then(|| self.loading_since.unwrap_or_else(Instant::now));
+        self.history.admitted_at.is_none() && self.loading_since.is_some_and(|since| since.elapsed() < LOADING)
+    }
+
+    /// Where the page marks nobody as the bot itself, the bot's own name does.
+    fn know_self(&self, seen: &mut Seen) {
+        let Some(people) = &mut seen.people else { return };
+        if !people.iter().any(|person| person.is_self)
+            && let Some(own) = people.iter_mut().find(|person| person.name == self.display_name)
+        {
+            own.is_self = true;
+        }
     }
 
     /// Does the pack's leaving steps until their targets are gone or `limit` has passed. True when they are gone.

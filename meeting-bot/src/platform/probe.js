@@ -206,6 +206,7 @@
     speaking: speaking(),
     chat: chat(),
     steps: spec.steps.map(place).filter((found) => found !== null),
+    is_blank: places.every(({ root }) => !plain(root.body && root.body.innerText)) && !find('img, svg, video, canvas, input, textarea, button').some((element) => visible(element)),
     foreign_frames: foreign,
     problems,
   };

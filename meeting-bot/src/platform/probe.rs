@@ -32,6 +32,9 @@ pub struct Seen {
     pub chat: Vec<ChatSeen>,
     /// Steps whose target is visible, in the pack's order.
     pub steps: Vec<Possible>,
+    /// The page shows no text, no picture and nothing to click.
+    #[serde(default)]
+    pub is_blank: bool,
     /// Large frames of other origins: the bot cannot look into them.
     #[serde(default)]
     pub foreign_frames: u32,

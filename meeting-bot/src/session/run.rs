@@ -104,8 +104,9 @@ impl Call<'_> {
             opened = studio.browser.page().navigate(address.as_str()) => opened.map_err(broken)?,
         }
         let practice_host = self.request.meeting.is_practice().then(|| host_of(&address));
-        let (limits, name) = (self.request.limits.clone(), self.request.display_name.clone());
-        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, name);
+        let limits = self.request.limits.clone();
+        let mut engine = Engine::new(studio.browser.page().clone(), pack, practice_host, limits, &self.request.display_name);
+        engine.with_passcode(self.request.meeting.passcode().map(str::to_owned));
         engine.greet(self.request.greeting.clone());
         Ok(engine)
     }
