@@ -164,12 +164,8 @@
     const top = element.ownerDocument.elementFromPoint(x, y);
     return !top || !(element.contains(top) || top.contains(element));
   };
-  const place = (step) => {
-    if (step.unless && find(step.unless).some((element) => visible(element))) return null;
-    const texts = step.target.text;
-    const element = find(step.target.selector).find((e) =>
-      visible(e) && !e.disabled && e.getAttribute('aria-disabled') !== 'true' && (texts.length === 0 || (reads(e, texts) && !isWritten(e))));
-    if (!element) return null;
+  // Where an element's middle lies in the page, and whether something lies over it there or over its frame.
+  const middle = (element) => {
     const { x: left, y: top, frame, root } = placeOf(element);
     const view = root.defaultView || window;
     let box = element.getBoundingClientRect();
@@ -183,9 +179,20 @@
       const outer = placeOf(f);
       reachable = !covered(f, left + x - outer.x, top + y - outer.y);
     }
+    return { x: left + x, y: top + y, reachable };
+  };
+  const place = (step) => {
+    if (step.unless && find(step.unless).some((element) => visible(element))) return null;
+    const texts = step.target.text;
+    const targets = find(step.target.selector).filter((e) =>
+      visible(e) && !e.disabled && e.getAttribute('aria-disabled') !== 'true' && (texts.length === 0 || (reads(e, texts) && !isWritten(e))));
+    if (targets.length === 0) return null;
+    // Of dialogs that lie over each other, the uppermost one can be answered.
+    const places = targets.slice(0, 20).map((element) => ({ element, ...middle(element) }));
+    const { element, x, y, reachable } = places.find((found) => found.reachable) || places[0];
     // A passcode never leaves the page: its length is enough to see that the field is filled.
     const value = !('value' in element) ? null : step.fill === 'passcode' ? '*'.repeat(Math.min(element.value.length, 300)) : String(element.value);
-    return { name: step.name, x: left + x, y: top + y, reachable, value };
+    return { name: step.name, x, y, reachable, value };
   };
 
   const styled = () => places.every(({ root }) => Array.from(root.querySelectorAll('link[rel~="stylesheet"][href]:not([disabled])')).every((link) => link.sheet));
