@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,7 +16,11 @@ pub(crate) struct Server {
     pub(crate) origin: String,
     begun: Arc<Mutex<BTreeSet<String>>>,
     told: Arc<Mutex<BTreeSet<String>>>,
+    pop_up_at: Arc<Mutex<Option<Instant>>>,
 }
+
+/// Says ten times a second that it is there.
+const POP_UP: &str = "<title>pop-up</title><body style='background:#f00'>pop-up<script>setInterval(() => fetch('/alive', { method: 'POST' }), 100); fetch('/alive', { method: 'POST' })</script>";
 
 impl Server {
     pub(crate) async fn start() -> Self {
@@ -31,7 +36,8 @@ impl Server {
             )
             .route("/told/{code}/{what}", post(told))
             .route("/elsewhere", get(async || Html("<h1>Something else altogether</h1>")))
-            .route("/popup", get(async || Html("<title>pop-up</title><body style='background:#f00'>pop-up")))
+            .route("/popup", get(async || Html(POP_UP)))
+            .route("/alive", post(async |State(server): State<Server>| *server.pop_up_at.lock().unwrap() = Some(Instant::now())))
             .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         server
@@ -40,6 +46,11 @@ impl Server {
     /// The trouble of this page begins now.
     pub(crate) fn begin(&self, code: &str) {
         self.begun.lock().unwrap().insert(code.to_owned());
+    }
+
+    /// How long ago a pop-up last said that it is there; `None` before the first.
+    pub(crate) fn pop_up_gone_for(&self) -> Option<Duration> {
+        self.pop_up_at.lock().unwrap().map(|at| at.elapsed())
     }
 
     /// What the page has told: `joined-{characters of the name}`, `left`.
