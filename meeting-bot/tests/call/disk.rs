@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
+use bot_model::segment::{PartEnd, PartInfo};
 use bot_model::session::{SessionLimits, SessionPhase};
 
 use crate::bot::Bot;
@@ -29,7 +30,9 @@ impl SmallDisk {
         let facts = rustix::fs::statvfs(&self.0).unwrap();
         let free = facts.f_bavail * facts.f_frsize;
         let ballast = vec![0; usize::try_from(free - bytes).unwrap()];
-        std::fs::write(self.0.join("ballast"), ballast).unwrap();
+        let written = std::fs::write(self.0.join("ballast"), ballast);
+        // The bot writes, too: the last bytes may be its.
+        assert!(written.is_ok() || bytes == 0, "{written:?}");
     }
 }
 
@@ -61,10 +64,11 @@ async fn a_disk_that_is_nearly_full_ends_the_recording_in_order() {
     let state = bot.reaches(SessionPhase::Ended, SOON).await;
     assert_eq!(state.end.unwrap().kind, OutcomeKind::DiskFull, "{}", bot.log());
     assert_eq!(replica.log("nearly-full"), ["joined", "left"]);
-    assert!(bot.part(0).join("part-end.json").exists(), "the last segment was not closed");
+    let info: PartInfo = serde_json::from_slice(&std::fs::read(bot.part(0).join("part.json")).unwrap()).unwrap();
+    let end: PartEnd = serde_json::from_slice(&std::fs::read(bot.part(0).join("part-end.json")).unwrap()).unwrap();
     let secs = media::pictures(&media::joined(&bot.part(0))).brightness.len() as f64 / 15.0;
-    let in_call = (state.left_at.unwrap() - state.admitted_at.unwrap()).num_milliseconds() as f64 / 1_000.0;
-    assert!((secs - in_call).abs() < 1.0, "{secs} s recorded of {in_call} s in the call");
+    let lasted = (end.ended_at - info.started_at).num_milliseconds() as f64 / 1_000.0;
+    assert!((secs - lasted).abs() < 1.0, "{secs} s recorded of {lasted} s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
