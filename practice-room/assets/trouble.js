@@ -11,10 +11,10 @@ const troubles = {
   reload: () => window.top.location.reload(),
   dialogs: () => { alert('Something went wrong'); setTimeout(troubles.dialogs, 50); },
   ask_before_leaving: () => window.top.addEventListener('beforeunload', (event) => { event.preventDefault(); event.returnValue = 'stay'; }),
-  // Filled, since memory that was never written is not taken.
+  // Numbers in plain arrays, so that the script engine itself runs out of memory: a failed buffer would only be an exception.
   memory: (mib) => {
     const timer = setInterval(() => {
-      kept.push(new Uint8Array(16 << 20).fill(kept.length + 1));
+      kept.push(new Array(2 << 20).fill(kept.length + 0.5));
       if (mib && kept.length * 16 >= mib) clearInterval(timer);
     }, 20);
   },

@@ -14,6 +14,8 @@
 
 #[path = "platforms/drift.rs"]
 mod drift;
+#[path = "platforms/people.rs"]
+mod people;
 #[path = "platforms/recordings.rs"]
 mod recordings;
 #[path = "platforms/stage.rs"]

@@ -54,9 +54,12 @@ async fn a_call_is_recorded_through_every_client() {
     for (platform, bot) in &bots {
         let end = bot.ends(Duration::from_secs(60)).await.unwrap();
         assert_eq!(end.kind, OutcomeKind::HostEnded, "{platform}: {}", end.detail);
+        let state = bot.state().await.unwrap();
+        let in_call = (state.left_at.unwrap() - state.admitted_at.unwrap()).as_seconds_f64();
         let judged = judge(&joined(&bot.output)).unwrap();
-        println!("{platform:<5} {judged:?}");
-        assert!(judged.duration_secs >= IN_CALL.as_secs_f64() - 2.0, "{platform}: {judged:?}");
+        println!("{platform:<5} {in_call:.1} s in call, {judged:?}");
+        // A loaded machine takes a moment to start the recorder.
+        assert!(judged.duration_secs >= in_call - 4.0, "{platform}: {in_call} s in call, {judged:?}");
         // The consent dialog lies over the clock's picture, not over its strip.
         assert!(judged.decoded_frames * 10 >= judged.frames * 9, "{platform}: {judged:?}");
         assert!(judged.beeps as f64 >= judged.duration_secs - 4.0, "{platform}: {judged:?}");

@@ -1,5 +1,6 @@
 //! One browser with the bot's engine in it, for many calls one after another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bot_model::meeting_url::{MeetingUrl, Platform};
@@ -11,6 +12,7 @@ use meeting_bot::doctor::find_browser;
 use meeting_bot::platform::decide::Decision;
 use meeting_bot::platform::engine::Engine;
 use meeting_bot::platform::pack::Pack;
+use meeting_bot::platform::probe::{Probe, Seen};
 use meeting_bot::scratch::Scratch;
 use meeting_bot::sink::Sink;
 use serde_json::{Value, json};
@@ -19,6 +21,8 @@ use tokio::time::Instant;
 
 /// As often as a session looks.
 const TICK: Duration = Duration::from_millis(250);
+/// The bot's own name in each call.
+pub(crate) const OWN_NAME: &str = "Recorder Zoë";
 /// No case takes longer, or it hangs.
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -59,21 +63,31 @@ pub(crate) struct Played {
     pub(crate) took: Duration,
 }
 
+/// Plays on all platforms at once, in one practice room; fails with all that failed.
+pub(crate) async fn on_every_platform<F: Future<Output = ()> + Send + 'static>(play: impl Fn(Platform, Arc<PracticeRoom>) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let room = Arc::new(PracticeRoom::start(folder.path()).await.unwrap());
+    let playing =
+        [Platform::Meet, Platform::Teams, Platform::Zoom].map(|platform| tokio::spawn(play(platform, Arc::clone(&room))));
+    let mut problems = Vec::new();
+    for played in playing {
+        problems.extend(played.await.err().map(|error| error.to_string()));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
 /// Display, sink and browser, as a session has them.
 pub(crate) struct Stage {
-    pub(crate) room: PracticeRoom,
+    pub(crate) room: Arc<PracticeRoom>,
     platform: Platform,
     browser: Browser,
     sink: Sink,
     display: Display,
     _scratch: Scratch,
-    _folder: tempfile::TempDir,
 }
 
 impl Stage {
-    pub(crate) async fn set(platform: Platform) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let room = PracticeRoom::start(folder.path()).await.unwrap();
+    pub(crate) async fn set(platform: Platform, room: Arc<PracticeRoom>) -> Self {
         let scratch = Scratch::create(None).unwrap();
         let display = Display::start(&scratch, 1_280, 720).await.unwrap();
         let sink = Sink::start(&scratch).await.unwrap();
@@ -82,7 +96,7 @@ impl Stage {
         let options = LaunchOptions { program, width: 1_280, height: 720, practice: true, is_sandboxed };
         let browser = Browser::start(&scratch, &display, &sink, &options).await.unwrap();
         browser.deny_devices(&room.origin).await.unwrap();
-        Self { room, platform, browser, sink, display, _scratch: scratch, _folder: folder }
+        Self { room, platform, browser, sink, display, _scratch: scratch }
     }
 
     pub(crate) async fn strike(self) {
@@ -105,15 +119,9 @@ impl Stage {
     }
 
     pub(crate) async fn play(&self, case: &Case) -> Played {
-        let code = format!("case-{}", case.name.replace('_', "-"));
+        let code = format!("{}-{}", self.platform, case.name.replace('_', "-"));
         self.room.open(&code, case.settings.clone()).await.unwrap();
-        let secret = case.passcode.map_or(String::new(), |passcode| format!("?pwd={passcode}"));
-        let meeting = MeetingUrl::parse(&format!("practice:{}/{code}{secret}", self.platform)).unwrap();
-        let pack = Pack::load(self.platform, None).unwrap();
-        let address = with_query(&meeting.join_url(Some(&self.room.origin)).unwrap(), &pack);
-        self.browser.page().navigate(&address).await.unwrap();
-        let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
-        let mut engine = Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), "Recorder Zoë".to_owned());
+        let mut engine = self.open(&code, case).await;
         let begun = Instant::now();
         let mut played = Played { outcome: None, was_in_call: false, steps: Vec::new(), others: 0, took: Duration::ZERO };
         while played.outcome.is_none() && begun.elapsed() < LIMIT {
@@ -130,6 +138,24 @@ impl Stage {
         }
         played.took = begun.elapsed();
         played
+    }
+
+    /// Opens a room's page as a session does.
+    pub(crate) async fn open(&self, code: &str, case: &Case) -> Engine {
+        let secret = case.passcode.map_or(String::new(), |passcode| format!("?pwd={passcode}"));
+        let meeting = MeetingUrl::parse(&format!("practice:{}/{code}{secret}", self.platform)).unwrap();
+        let pack = Pack::load(self.platform, None).unwrap();
+        let address = with_query(&meeting.join_url(Some(&self.room.origin)).unwrap(), &pack);
+        self.browser.page().navigate(&address).await.unwrap();
+        let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
+        Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), OWN_NAME.to_owned())
+    }
+
+    /// One look at the page.
+    pub(crate) async fn look(&self) -> Option<Seen> {
+        let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
+        let probe = Probe::new(&Pack::load(self.platform, None).unwrap(), host);
+        probe.look(self.browser.page()).await.ok()
     }
 
     /// What the page showed in the end, for whoever looks into a failure.

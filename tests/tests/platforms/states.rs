@@ -5,9 +5,7 @@ use bot_model::meeting_url::Platform;
 use bot_model::outcome::OutcomeKind;
 use serde_json::{Value, json};
 
-use crate::stage::{Case, Stage, admitted_then, with};
-
-const PLATFORMS: [Platform; 3] = [Platform::Meet, Platform::Teams, Platform::Zoom];
+use crate::stage::{Case, Stage, admitted_then, on_every_platform, with};
 
 /// What every platform has before the call.
 fn before_the_call(platform: Platform) -> Vec<Case> {
@@ -106,20 +104,14 @@ fn host_comes_late() -> Value {
     ]})
 }
 
-async fn play_everywhere(cases: fn(Platform) -> Vec<Case>) {
-    let [meet, teams, zoom] =
-        PLATFORMS.map(|platform| tokio::spawn(async move { Stage::set(platform).await.play_all(cases(platform)).await }));
-    let played = [meet.await, teams.await, zoom.await];
-    let problems: Vec<String> = played.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_state_before_the_call_ends_in_its_own_outcome() {
-    play_everywhere(before_the_call).await;
+    on_every_platform(|platform, room| async move { Stage::set(platform, room).await.play_all(before_the_call(platform)).await })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_end_of_a_call_is_told_apart() {
-    play_everywhere(in_the_call).await;
+    on_every_platform(|platform, room| async move { Stage::set(platform, room).await.play_all(in_the_call(platform)).await })
+        .await;
 }

@@ -39,6 +39,7 @@ async fn records(bot: &Bot) {
 async fn ends(bot: &Bot, wanted: OutcomeKind) {
     let end = bot.ends(LIMIT).await.unwrap();
     assert_eq!(end.kind, wanted, "{}\n{}", end.detail, bot.log_tail());
+    println!("{} because {}", end.kind, end.detail);
 }
 
 fn is_kept(bot: &Bot) {
