@@ -14,6 +14,7 @@ use std::time::Duration;
 use bot_model::lifecycle::Phase;
 use bot_model::manifest::RecordingManifest;
 use bot_model::object_prefix::ObjectName;
+use bot_model::outcome::OutcomeKind;
 use bot_model::people::Role;
 use bot_model::timeline::{Participant, Timeline};
 use serde_json::{Value, json};
@@ -66,6 +67,7 @@ async fn judged_call(platform: &str) {
     assert_eq!(people.participant_count as usize, timeline.participants.len());
     assert_eq!(manifest.debug, None, "{platform}: {:?} {}", instance.facts.outcome, bundle_of(&files));
     assert!(instance.facts.greeted_at.is_some());
+    assert_eq!(instance.facts.outcome.unwrap().kind, OutcomeKind::HostEnded, "{platform}");
 }
 
 /// What a debug bundle's texts say, for the message of a failing test.

@@ -115,6 +115,8 @@ impl Engine {
         let step = match decision {
             Decision::Stay => self.do_step(&observed.seen, &[StepPhase::Joining, StepPhase::BeforeCall]).await?,
             Decision::Wait => self.do_step(&observed.seen, &[StepPhase::BeforeCall]).await?,
+            // A dialog that says why the call is over must not be answered away before it has stood long enough to be believed.
+            Decision::Record if self.history.reason_since.is_some() => None,
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };
