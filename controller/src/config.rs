@@ -12,6 +12,7 @@ use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
 use bot_model::display_name::LONGEST;
 use bot_model::lease::LeaseTimings;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process;
 use bot_model::schedule::StartWindow;
 use bot_model::session::{GREETING_CHARACTERS, SessionLimits};
@@ -376,6 +377,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         if let Some(names) = names.filter(|names| bot_model::other_bots::parse_patterns(names).is_none()) {
             let wants = "names separated by commas, * for anything, none of them * alone";
             self.problem(process::OTHER_BOT_NAMES, names, wants.to_owned());
+        }
+        let platforms = self.text(process::OTHER_PLATFORMS);
+        if let Some(platforms) = platforms.filter(|platforms| OtherPlatforms::parse(platforms).is_none()) {
+            self.problem(process::OTHER_PLATFORMS, platforms, OTHER_PLATFORMS_WANTS);
         }
         let mut variables = BTreeMap::new();
         for name in process::HANDED_ON {

@@ -8,6 +8,7 @@ use bot_model::display_name::LONGEST;
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
 use bot_model::other_bots::parse_patterns;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
@@ -153,6 +154,7 @@ impl Config {
         });
         let earlier_runs =
             reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
+        reader.optional(names::OTHER_PLATFORMS, OTHER_PLATFORMS_WANTS, OtherPlatforms::parse);
         let limits = limits(&mut reader);
         let default_bot_name = reader.line(names::DEFAULT_BOT_NAME, LONGEST);
         let default_bot_name = default_bot_name.unwrap_or_else(|| "Meeting Bot".into());

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bot_model::lifecycle::Phase;
 use bot_model::manifest::RecordingManifest;
 use bot_model::object_prefix::ObjectName;
+use bot_model::outcome::OutcomeKind;
 use bot_model::people::Role;
 use bot_model::timeline::{Participant, Timeline};
 use serde_json::{Value, json};
@@ -50,7 +51,7 @@ async fn judged_call(platform: &str) {
     let meeting = stack.schedule(&format!("practice:{platform}/{ROOM}"), "Recorder Zoë").unwrap();
     stack.wait_for("the recording", &meeting, LIMIT, |instance| instance.phase == Phase::Recording).await.unwrap();
     sleep(Duration::from_secs(4)).await; // what follows is played at the pace of a call
-    play(&room, folder.path()).await;
+    play(&room).await;
     let instance = stack.wait_for("the end", &meeting, LIMIT, |instance| instance.phase.is_terminal()).await.unwrap();
     assert_eq!(instance.phase, Phase::Done, "{:?}", instance.facts.outcome);
 
@@ -64,15 +65,25 @@ async fn judged_call(platform: &str) {
     let people = manifest.people.unwrap();
     assert_eq!(people.timeline_crc32c, format!("{:08x}", crc32c::crc32c(&bytes)));
     assert_eq!(people.participant_count as usize, timeline.participants.len());
-    assert!(manifest.debug.is_none() && !files.join("debug").exists(), "a call that went well left a debug bundle");
+    assert_eq!(manifest.debug, None, "{platform}: {:?} {}", instance.facts.outcome, bundle_of(&files));
     assert!(instance.facts.greeted_at.is_some());
+    assert_eq!(instance.facts.outcome.unwrap().kind, OutcomeKind::HostEnded, "{platform}");
+}
+
+/// What a debug bundle's texts say, for the message of a failing test.
+fn bundle_of(files: &Path) -> String {
+    let runs = std::fs::read_dir(files.join("debug")).into_iter().flatten().flatten();
+    let read = |run: std::fs::DirEntry| {
+        ["page.txt", "events.jsonl"].map(|name| std::fs::read_to_string(run.path().join(name)).unwrap_or_default()).concat()
+    };
+    runs.map(read).collect()
 }
 
 async fn act(room: &PracticeRoom, action: Value) {
     room.perform(ROOM, action).await.unwrap();
 }
 
-async fn play(room: &PracticeRoom, _folder: &Path) {
+async fn play(room: &PracticeRoom) {
     act(room, json!({"do": "chat", "who": "Ann Nym", "text": "hello from Ann"})).await;
     act(room, json!({"do": "speak", "who": "Bo Tanist", "for_ms": 5_000})).await;
     sleep(Duration::from_secs(7)).await;

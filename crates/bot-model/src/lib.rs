@@ -19,6 +19,7 @@ pub mod object_prefix;
 pub mod other_bots;
 pub mod outcome;
 pub mod people;
+pub mod platform;
 pub mod process;
 pub mod quality;
 pub mod schedule;

@@ -128,6 +128,7 @@ impl Engine {
         let step = match decision {
             Decision::Stay => self.do_step(&observed.seen, &[StepPhase::Joining, StepPhase::BeforeCall]).await?,
             Decision::Wait => self.do_step(&observed.seen, &[StepPhase::BeforeCall]).await?,
+            Decision::Record if self.history.holds_still(now) => None,
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };

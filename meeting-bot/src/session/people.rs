@@ -29,6 +29,8 @@ const SILENT_AFTER: Duration = Duration::from_millis(1_500);
 const MOST_PEOPLE: usize = 2_000;
 /// Messages that are noted.
 const MOST_MESSAGES: usize = 200_000;
+/// What the platforms' English clients call whoever wrote it.
+const OWN_AUTHOR: &str = "You";
 /// Messages taken from one look; the others come with the next.
 const MESSAGES_A_LOOK: usize = 500;
 /// Latest messages kept, so that a debug bundle leaves them out.
@@ -230,6 +232,7 @@ impl Tracker {
                 continue;
             }
             let author = clean_name(&message.author);
+            let author = if author == OWN_AUTHOR { self.own_name.clone() } else { author };
             self.messages += 1;
             self.recent.push_back((author.clone(), text.clone()));
             if self.recent.len() > RECENT_MESSAGES {

@@ -148,7 +148,7 @@ impl Stage {
         let address = with_query(&meeting.join_url(Some(&self.room.origin)).unwrap(), &pack);
         self.browser.page().navigate(&address).await.unwrap();
         let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
-        Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), OWN_NAME.to_owned())
+        Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), OWN_NAME)
     }
 
     /// One look at the page.

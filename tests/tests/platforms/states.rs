@@ -35,7 +35,7 @@ fn before_the_call(platform: Platform) -> Vec<Case> {
             Case::new("connection_refused", json!({"page": "could_not_connect"}), O::BlockedByPlatform),
         ]),
         Platform::Teams => cases.push(Case::new("request_timed_out", asked("time_out"), O::LobbyTimeout)),
-        Platform::Zoom => {}
+        _ => {}
     }
     if platform != Platform::Meet {
         let needs = json!({"passcode": "sesame-1"});
