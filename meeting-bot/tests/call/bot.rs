@@ -140,6 +140,20 @@ impl Bot {
         format!("unix:{}", socket.iter().find(|socket| socket.exists()).unwrap().display())
     }
 
+    /// Lays a still picture over everything on this bot's display, as a dialog of the browser or the system would.
+    pub(crate) fn cover_its_display(&self) -> Child {
+        let is_capture =
+            |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "ffmpeg");
+        let capture = self.descendants().into_iter().find(is_capture).unwrap();
+        let environment = std::fs::read(format!("/proc/{capture}/environ")).unwrap();
+        let variables = environment.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+        let mut command = Command::new("ffplay");
+        command.args(["-v", "error", "-noborder", "-left", "0", "-top", "0", "-x", "1280", "-y", "720", "-f", "lavfi"]);
+        command.args(["-i", "smptebars=size=1280x720:rate=1"]).env("SDL_AUDIODRIVER", "dummy");
+        command.envs(variables.filter(|(name, _)| ["DISPLAY", "XAUTHORITY"].contains(name)));
+        command.stdin(Stdio::null()).spawn().expect("ffplay is missing: install the package ffmpeg")
+    }
+
     /// Asks or tells this bot's sound server something.
     pub(crate) fn pactl(&self, arguments: &[&str]) -> String {
         let output = Command::new("pactl").args(arguments).env("PULSE_SERVER", self.sound_server()).output().unwrap();

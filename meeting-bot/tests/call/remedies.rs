@@ -132,6 +132,30 @@ async fn speech_that_is_not_recorded_is_mended_by_rebind_reload_and_rejoin_in_tu
     assert_eq!(quality.verdict, Verdict::Bad);
 }
 
+/// The page lives on, and no look at it alone would tell: only the comparison with the recording does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_stands_still_while_the_page_does_not_is_seen_and_mended() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "covered", 1_000).await;
+    bot.satisfies("two segments", SOON, |state| state.media.segments >= 2).await;
+    let mut cover = bot.cover_its_display();
+    let limit = Duration::from_secs(120);
+    bot.satisfies("another picture than the page's", limit, |state| state.media.picture_differs).await;
+    let state = bot.satisfies("a third part", MENDED, |state| state.media.part == Some(2)).await;
+    let more = state.media.segments + 6;
+    bot.satisfies("a picture that moves", MENDED, |state| state.media.segments >= more && state.media.frozen_secs < 1.0).await;
+    let _ = cover.kill();
+    cover.wait().unwrap();
+    ends(&bot, &replica, "covered").await;
+    let told: Vec<String> = happenings(&bot).await.into_iter().filter(|event| event.contains(" for ")).collect();
+    // A page that is opened again raises the browser's window over what covered it.
+    assert_eq!(told, ["rebind for picture_frozen", "reload for picture_frozen"]);
+    let flashes = media::pictures(&media::joined(&bot.part(2))).flashes();
+    assert!(flashes.len() > 5, "the call is not to be seen again");
+    let frozen: f64 = (0..3).flat_map(|part| stretches(&bot, part)).map(|stretch| stretch.figures.frozen_secs).sum();
+    assert!(frozen > 1.0, "nothing says that the picture was frozen");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_display_is_a_typed_outcome_and_what_was_recorded_is_kept() {
     let replica = Replica::start().await;
