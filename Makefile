@@ -11,7 +11,7 @@ setup: ## Install what a recording needs
 build: setup ## Build every binary
 	@. .cache/env && cargo build --workspace --bins --locked
 
-demo: ## Record one meeting on this machine (MEETING_URL=… records a real call instead)
+demo: ## Record one meeting on this machine (PLATFORM=teams or zoom for another client, MEETING_URL=… for a real call)
 	@scripts/demo.sh
 
 test: ## Run every suite

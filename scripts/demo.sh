@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make demo`: sets up, builds, and records one meeting end to end. Exit status 0 only if everything was verified.
+# PLATFORM=meet|teams|zoom says whose web client the practice room replicates.
 # MEETING_URL=https://meet.google.com/abc-defg-hij records that call instead of the practice room's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,6 +13,14 @@ case "${MEETING_URL:-}" in
     exit 64
     ;;
 esac
+case "${PLATFORM:=meet}" in
+  meet | teams | zoom) ;;
+  *)
+    echo "demo: PLATFORM=$PLATFORM has no practice room; there are meet, teams and zoom" >&2
+    exit 64
+    ;;
+esac
+export PLATFORM
 echo "== setting up"
 scripts/setup.sh --install run
 # shellcheck source=/dev/null

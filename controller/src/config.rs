@@ -9,10 +9,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bot_model::configuration::{Naming, Problem};
+use bot_model::debug_bundle::Policy;
+use bot_model::display_name::LONGEST;
 use bot_model::lease::LeaseTimings;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process;
 use bot_model::schedule::StartWindow;
-use bot_model::session::SessionLimits;
+use bot_model::session::{GREETING_CHARACTERS, SessionLimits};
 
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
@@ -337,6 +340,27 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         absolute(&path)
     }
 
+    /// What the bots show, write and take an identity from.
+    fn lines(&mut self) {
+        for (name, most) in [(process::DEFAULT_BOT_NAME, LONGEST), (process::GREETING, GREETING_CHARACTERS)] {
+            let fits = |text: &String| text.chars().count() <= most && !text.chars().any(char::is_control);
+            if let Some(text) = self.text(name).filter(|text| !fits(text)) {
+                self.problem(name, text, format!("at most {most} printable characters"));
+            }
+        }
+        if let Some(text) = self.text(process::DEBUG_BUNDLE).filter(|text| Policy::parse(text).is_none()) {
+            self.problem(process::DEBUG_BUNDLE, text, "off, failures or always");
+        }
+        if let Some(text) = self.text(process::READ_CHAT).filter(|text| !matches!(text.as_str(), "true" | "false")) {
+            self.problem(process::READ_CHAT, text, "true or false");
+        }
+        for name in [process::BROWSER_PROFILE_DIR, process::BROWSER_STORAGE_STATE] {
+            if let Some(path) = self.text(name).filter(|path| !Path::new(path).is_absolute() || !Path::new(path).exists()) {
+                self.problem(name, path, "an absolute path that exists on this machine");
+            }
+        }
+    }
+
     fn handed_on(&mut self, store_url: &str, recordings_url: &str) -> BTreeMap<String, String> {
         for name in ["MEETING_INACTIVITY_MINUTES", "INACTIVITY_DETECTION_START_DELAY_MINUTES", "RAW_RETENTION_HOURS"] {
             self.number(name, 0);
@@ -345,6 +369,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             "LOBBY_TIMEOUT_MINUTES",
             "EVERYONE_LEFT_SECONDS",
             "NO_ONE_JOINED_SECONDS",
+            process::HOST_TIMEOUT_MINUTES,
+            process::JOIN_TIMEOUT_SECONDS,
+            process::RECONNECT_TIMEOUT_SECONDS,
             process::SIDECAR_CALLBACK_PORT,
             process::ENCODE_CRF,
             process::ENCODE_AUDIO_KBPS,
@@ -353,6 +380,16 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             if self.text(name).is_some() {
                 self.number(name, 0);
             }
+        }
+        self.lines();
+        let names = self.text(process::OTHER_BOT_NAMES);
+        if let Some(names) = names.filter(|names| bot_model::other_bots::parse_patterns(names).is_none()) {
+            let wants = "names separated by commas, * for anything, none of them * alone";
+            self.problem(process::OTHER_BOT_NAMES, names, wants.to_owned());
+        }
+        let platforms = self.text(process::OTHER_PLATFORMS);
+        if let Some(platforms) = platforms.filter(|platforms| OtherPlatforms::parse(platforms).is_none()) {
+            self.problem(process::OTHER_PLATFORMS, platforms, OTHER_PLATFORMS_WANTS);
         }
         let mut variables = BTreeMap::new();
         for name in process::HANDED_ON {
@@ -499,13 +536,19 @@ mod tests {
                 ("MEETING_BOT_BIN", "/bin/true"),
                 ("LOBBY_TIMEOUT_MINUTES", "long"),
                 ("CONTROLLER_ID", "a/b"),
+                ("GREETING", "two\nlines"),
+                ("DEBUG_BUNDLE", "sometimes"),
+                ("BROWSER_STORAGE_STATE", "state.json"),
             ],
         )
         .unwrap_err();
         let mut named: Vec<&str> = problems.iter().map(|problem| problem.variable.as_str()).collect();
         named.sort_unstable();
         let expected = [
+            "BROWSER_STORAGE_STATE",
             "CONTROLLER_ID",
+            "DEBUG_BUNDLE",
+            "GREETING",
             "HTTP_LISTEN",
             "LAUNCHER",
             "LOBBY_TIMEOUT_MINUTES",

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bot_model::configuration::{Naming, Problem};
+use bot_model::display_name::LONGEST;
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
+use bot_model::other_bots::parse_patterns;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
-use bot_model::session::{DEAD_MAN_SWITCH, LEAVE_BUDGET, OVERSTAY, SessionLimits};
+use bot_model::session::{DEAD_MAN_SWITCH, GREETING_CHARACTERS, LEAVE_BUDGET, OVERSTAY, SessionLimits};
 
 use crate::media::Encoding;
 use crate::sidecar::{Contract, ReferenceSettings};
@@ -49,6 +52,8 @@ pub struct Config {
     pub limits: SessionLimits,
     /// Name shown where the document names none.
     pub default_bot_name: String,
+    /// Posted to the call's chat once.
+    pub greeting: Option<String>,
     /// How long to wait for what does not happen.
     pub patience: Patience,
 }
@@ -124,6 +129,12 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.text(name).is_some().then(|| self.required(name, wants, parse))?
     }
 
+    /// A line of text of so many characters at most.
+    fn line(&mut self, name: &str, most: usize) -> Option<String> {
+        let fits = |text: &str| text.chars().count() <= most && !text.chars().any(char::is_control);
+        self.optional(name, &format!("at most {most} printable characters"), |text| fits(text).then(|| text.to_owned()))
+    }
+
     /// A whole number of `unit` seconds.
     pub(crate) fn seconds(&mut self, name: &str, unit: u64, default: u64) -> u64 {
         let parsed = self.optional(name, "a whole number", |text| text.parse::<u64>().ok()?.checked_mul(unit));
@@ -158,8 +169,11 @@ impl Config {
         });
         let earlier_runs =
             reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
+        reader.optional(names::OTHER_PLATFORMS, OTHER_PLATFORMS_WANTS, OtherPlatforms::parse);
         let limits = limits(&mut reader);
-        let default_bot_name = reader.text(names::DEFAULT_BOT_NAME).unwrap_or_else(|| "Meeting Bot".into());
+        let default_bot_name = reader.line(names::DEFAULT_BOT_NAME, LONGEST);
+        let default_bot_name = default_bot_name.unwrap_or_else(|| "Meeting Bot".into());
+        let greeting = reader.line(names::GREETING, GREETING_CHARACTERS);
         let mut problems = reader.problems;
         let naming = naming.map_err(|found| problems.extend(found)).ok();
         match (instance, attempt, run_id, store_url, recordings_url, scratch, naming) {
@@ -183,6 +197,7 @@ impl Config {
                     max_unleased,
                     limits,
                     default_bot_name,
+                    greeting,
                     patience: Patience::default(),
                 })
             }
@@ -240,7 +255,12 @@ fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimit
         lobby_timeout_secs: reader.seconds(names::LOBBY_TIMEOUT_MINUTES, 60, default.lobby_timeout_secs),
         everyone_left_secs: reader.seconds(names::EVERYONE_LEFT_SECONDS, 1, default.everyone_left_secs),
         no_one_joined_secs: reader.seconds(names::NO_ONE_JOINED_SECONDS, 1, default.no_one_joined_secs),
-        join_timeout_secs: default.join_timeout_secs,
+        host_timeout_secs: reader.seconds(names::HOST_TIMEOUT_MINUTES, 60, default.host_timeout_secs),
+        join_timeout_secs: reader.seconds(names::JOIN_TIMEOUT_SECONDS, 1, default.join_timeout_secs),
+        reconnect_secs: reader.seconds(names::RECONNECT_TIMEOUT_SECONDS, 1, default.reconnect_secs),
+        other_bot_names: reader
+            .optional(names::OTHER_BOT_NAMES, "names separated by commas, * for anything, none of them * alone", parse_patterns)
+            .unwrap_or(default.other_bot_names),
     }
 }
 
@@ -272,6 +292,14 @@ mod tests {
     fn a_pod_s_uid_is_a_run_id() {
         let config = read(&[("RUN_ID", "0f8e2a4c-9d31-4c55-8a0b-7c2d3e4f5a6b")]).unwrap();
         assert_eq!(config.run_id, "0f8e2a4c9d314c558a0b7c2d3e4f5a6b");
+    }
+
+    #[test]
+    fn name_and_greeting_are_what_the_bot_can_show() {
+        let config = read(&[("DEFAULT_BOT_NAME", " Note taker "), ("GREETING", "")]).unwrap();
+        assert_eq!((config.default_bot_name.as_str(), config.greeting), ("Note taker", None));
+        let problems = read(&[("DEFAULT_BOT_NAME", &"x".repeat(65)), ("GREETING", "two\nlines")]).unwrap_err();
+        assert_eq!(problems.len(), 2);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bot_model::document::{Facts, RecordingProgress};
 use bot_model::lease::{HeldLease, LeaseTimings};
 use bot_model::lifecycle::Step;
-use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_path, set_pointer};
+use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_debug, set_greeted, set_path, set_pointer};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
 use bot_store::{Store, StoreError, clock};
+use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep_until};
 
 use crate::retry::{slow, store_within};
@@ -174,6 +175,18 @@ impl<'a> Keeper<'a> {
     pub async fn set_pointer(&mut self, meeting: &bot_model::ids::MeetingPath, address: &str) -> Kept {
         let record = self.record.clone();
         self.rewritten(set_pointer(self.store, &record, meeting, address)).await
+    }
+
+    /// Notes where the latest debug bundle lies.
+    pub async fn set_debug(&mut self, address: &str) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_debug(self.store, &record, address)).await
+    }
+
+    /// Notes that the bot has greeted.
+    pub async fn set_greeted(&mut self, now: DateTime<Utc>) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_greeted(self.store, &record, now)).await
     }
 
     /// Notes where the files go.

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bot_model::object_prefix::ObjectPrefix;
+use bot_model::people::Piece;
 use bot_model::scratch::{EarlierRun, SAVED_FILE, SESSION_FOLDER, Saved};
 use bot_model::segment::{RawName, parse_segment_file, part_folder};
 use tokio::sync::watch;
@@ -48,7 +49,7 @@ pub async fn carry(objects: Objects, prefix: ObjectPrefix, runs: Vec<EarlierRun>
         };
         // Without the list everything is offered again, and found there.
         let there = objects.list(&prefix.raw_folder()).await.unwrap_or_default();
-        let known = there.into_iter().filter(|name| RawName::parse(name).is_some()).collect();
+        let known = there.into_iter().filter(|name| RawName::parse(name).is_some() || Piece::parse(name).is_some()).collect();
         let (_finish, finished) = watch::channel(true);
         let of_run = Spool::new(objects.clone(), route).0.knowing(known).run(finished).await;
         mark_saved(&run.scratch, of_run.saved);

@@ -9,13 +9,14 @@ mod prepare;
 
 use bot_model::exit_code::ExitCode;
 use bot_model::outcome::{Outcome, OutcomeKind};
-use bot_model::scratch::EarlierRun;
+use bot_model::scratch::{EarlierRun, SESSION_FOLDER};
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::slot::release;
 use bot_store::{Store, StoreError, clock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::bundle;
 use crate::config::Config;
 use crate::finalize::Workplace;
 use crate::keeper::{Keeper, Kept};
@@ -62,7 +63,23 @@ pub async fn record(config: &Config, store: &dyn Store, mut stop: watch::Receive
     if let Err(error) = store_within("release", release(store, &key, &config.instance)).await {
         tracing::warn!(%error, "the live-call slot could not be released; it frees itself when the instance ends");
     }
+    // After the media: where even that is not all in the bucket, nothing else is tried.
+    if called.is_drained {
+        Box::pin(carry_bundle(config, &mut keeper, &objects)).await;
+    }
     Box::pin(ending::end(config, &mut keeper, &objects, called, &mut stop)).await
+}
+
+/// Carries the session's debug bundle out, where it left one, and says so in the document. Best effort.
+async fn carry_bundle(config: &Config, keeper: &mut Keeper<'_>, objects: &Objects) {
+    let Some(prefix) = keeper.facts().gcs_path.clone() else { return };
+    let session = config.scratch.join(SESSION_FOLDER);
+    let carrying = Box::pin(bundle::carry_out(objects, &prefix, (config.attempt, &config.run_id), &session));
+    if let Some(address) = carrying.await
+        && let Kept::Unreachable(error) = keeper.set_debug(&address).await
+    {
+        tracing::warn!(%error, "where the debug bundle lies could not be written");
+    }
 }
 
 async fn begin<'a>(config: &Config, store: &'a dyn Store, has_left: bool) -> Result<(Objects, Prepared<'a>), RunError> {
@@ -107,6 +124,7 @@ async fn finalize_bound(
     if let Some(code) = carry_out(config, &mut keeper, objects, stop).await {
         return Ok(code);
     }
+    Box::pin(carry_bundle(config, &mut keeper, objects)).await;
     let place = Workplace { folder: config.scratch.join("finalize"), own: None, encoding: config.encoding.clone() };
     ending::make_files_and_settle(config, &mut keeper, objects, &place, outcome, stop).await
 }

@@ -10,6 +10,7 @@ use bot_model::document::BotInstance;
 use bot_model::lifecycle::{Phase, Status};
 use bot_model::manifest::RecordingManifest;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
+use bot_model::people::Piece;
 use bot_model::process as names;
 use bot_model::segment::RawName;
 use bot_store::protocol::{InstanceRecord, retain};
@@ -136,8 +137,8 @@ async fn delete_raw(
         }
     }
     // A name that is none of ours could lead anywhere: only parsed ones are deleted.
-    for name in manifest.raw.iter().filter_map(|name| RawName::parse(name)) {
-        objects.delete(&prefix.raw(&name)).await?;
+    for name in manifest.raw.iter().filter_map(|name| object_of(prefix, name)) {
+        objects.delete(&name).await?;
         done.objects += 1;
     }
     let unlisted = objects.list(&prefix.raw_folder()).await?.len();
@@ -149,6 +150,12 @@ async fn delete_raw(
     done.instances += 1;
     tracing::info!(bot_instance_id = %record.instance.id, "its raw segments are past their retention and deleted");
     Ok(())
+}
+
+/// A raw object, or a piece of a journal.
+fn object_of(prefix: &ObjectPrefix, name: &str) -> Option<String> {
+    let piece = || Piece::parse(name).map(|piece| prefix.journal(&piece));
+    RawName::parse(name).map(|name| prefix.raw(&name)).or_else(piece)
 }
 
 /// The manifest of exactly the files that the document names.

@@ -1,14 +1,19 @@
-//! Carries the recording out while it is being made: each closed file of a part goes to the bucket as it closes.
+//! Carries the recording out while it is being made: each closed file of a part goes to the bucket as it closes, and beside them
+//! the journal of the people ([`journal`]).
 //!
 //! The disk is the backlog: an outage of the bucket costs nothing but time. Nothing local is deleted here. A few segments are on
 //! their way at once, fewer where the bucket does not keep up; they are accounted for in order.
+
+mod journal;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bot_model::object_prefix::ObjectPrefix;
-use bot_model::segment::{INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, segment_file};
+use bot_model::segment::{
+    INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, quality_file, segment_file,
+};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
@@ -16,6 +21,7 @@ use tokio::time::sleep;
 
 use crate::objects::{Label, ObjectError, Objects};
 use crate::retry::Pauses;
+use journal::Journal;
 
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -65,6 +71,7 @@ struct Part {
     info: bool,
     init: bool,
     next: u32,
+    next_quality: u32,
 }
 
 /// The carrier of one run.
@@ -76,6 +83,7 @@ pub struct Spool {
     at_once: usize,
     carried: Carried,
     told: watch::Sender<Carried>,
+    journal: Journal,
 }
 
 /// What one look did.
@@ -102,13 +110,14 @@ impl Spool {
     pub fn new(objects: Objects, route: Route) -> (Self, watch::Receiver<Carried>) {
         let (told, read) = watch::channel(Carried::default());
         let (known, parts, carried) = (HashSet::new(), BTreeMap::new(), Carried::default());
-        (Self { objects, route, known, parts, at_once: 1, carried, told }, read)
+        (Self { objects, route, known, parts, at_once: 1, carried, told, journal: Journal::new() }, read)
     }
 
     /// Neither uploads nor counts what is in the bucket already: names below `raw/`.
     #[must_use]
     pub fn knowing(self, known: HashSet<String>) -> Self {
-        Self { known, ..self }
+        let journal = Journal::knowing(&self.route, &known);
+        Self { known, journal, ..self }
     }
 
     /// Carries until `finish` turns true and everything closed by then is in the bucket. It never gives up: whoever has to
@@ -120,8 +129,12 @@ impl Spool {
             match self.look().await {
                 Ok(looked) => {
                     pauses = Pauses::endless(LONGEST_PAUSE);
+                    self.journal.look(&self.objects, &self.route).await;
                     match looked {
-                        Looked::Clear if last_look => return self.carried,
+                        Looked::Clear if last_look => {
+                            self.journal.finish(&self.objects, &self.route).await;
+                            return self.carried;
+                        }
                         Looked::Clear => drop(tokio::time::timeout(LOOK_EVERY, finish.changed()).await),
                         Looked::Moved => {}
                     }
@@ -152,7 +165,7 @@ impl Spool {
         let next = match next_head(&folder, part) {
             Head::Waits => return Ok(Looked::Clear),
             Head::Next(kind) => vec![kind],
-            Head::There => closed_segments(&folder, part.next).map(RawKind::Segment).take(16 * AT_ONCE).collect(),
+            Head::There => closed(&folder, part),
         };
         let (objects, route, known) = (&self.objects, &self.route, &self.known);
         let files =
@@ -176,6 +189,7 @@ fn account(part: &mut Part, carried: &mut Carried, kind: RawKind, laid: &Laid) {
     match kind {
         RawKind::Part => part.info = true,
         RawKind::Init => part.init = true,
+        RawKind::Quality(seq) => part.next_quality = seq + 1,
         RawKind::Segment(seq) => {
             part.next = seq + 1;
             carried.saved += 1;
@@ -208,7 +222,8 @@ async fn lay(
         return Ok(Laid::Known);
     }
     let size = bytes.len() as u64;
-    let content_type = if kind == RawKind::Part { "application/json" } else { "video/mp4" };
+    let is_json = matches!(kind, RawKind::Part | RawKind::Quality(_));
+    let content_type = if is_json { "application/json" } else { "video/mp4" };
     let label = Label { content_type, crc32c, segments_sha256: String::new() };
     objects.put_new_once(&prefix.raw(&name), bytes, &label).await?;
     tracing::debug!(part, ?kind, bytes = size, "carried out");
@@ -237,8 +252,11 @@ fn next_head(folder: &Path, part: &Part) -> Head {
     if has_bytes && folder.join(segment_file(0)).is_file() { Head::Next(RawKind::Init) } else { Head::Waits }
 }
 
-fn closed_segments(folder: &Path, first: u32) -> impl Iterator<Item = u32> {
-    (first..).take_while(move |seq| folder.join(segment_file(*seq)).is_file())
+/// What is closed and not carried yet, the segments first.
+fn closed(folder: &Path, part: &Part) -> Vec<RawKind> {
+    let segments = (part.next..).take_while(|seq| folder.join(segment_file(*seq)).is_file()).map(RawKind::Segment);
+    let qualities = (part.next_quality..).take_while(|seq| folder.join(quality_file(*seq)).is_file()).map(RawKind::Quality);
+    segments.chain(qualities).take(16 * AT_ONCE).collect()
 }
 
 /// The name of a raw object's file in its part's folder.
@@ -247,6 +265,7 @@ pub fn disk_name(kind: RawKind) -> String {
         RawKind::Part => PART_INFO_FILE.to_owned(),
         RawKind::Init => INIT_FILE.to_owned(),
         RawKind::Segment(seq) => segment_file(seq),
+        RawKind::Quality(seq) => quality_file(seq),
     }
 }
 
@@ -303,9 +322,10 @@ mod tests {
             for seq in 0..3 {
                 write(&folder, &segment_file(seq), format!("{part}{seq}").as_bytes());
             }
+            write(&folder, &quality_file(0), b"{}");
         }
         let once = carried(bucket.path(), disk.path()).await;
-        assert_eq!(once.len(), 10);
+        assert_eq!(once.len(), 12);
         assert_eq!(carried(bucket.path(), disk.path()).await, once);
     }
 }

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bot_model::exit_code::ExitCode as Code;
+use bot_model::platform::OtherPlatforms;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
 use crate::platform::pack::Pack;
+use crate::rehearsal::{self, Room};
 use crate::{doctor, probe, serve, telemetry};
 
 /// Joins one call in a real browser and records it to segments.
@@ -29,12 +31,27 @@ struct Args {
     /// Chromium's own sandbox: on, off, or auto (on, unless this process is root, which Chromium refuses to sandbox).
     #[arg(long, env = "CHROMIUM_SANDBOX", default_value = "auto", global = true)]
     chromium_sandbox: String,
+    /// A Chromium profile folder whose signed-in identity is taken; copied for each session, never written to.
+    #[arg(long, env = "BROWSER_PROFILE_DIR", global = true)]
+    browser_profile_dir: Option<PathBuf>,
+    /// A storage state file (cookies, local storage) whose signed-in identity is taken.
+    #[arg(long, env = "BROWSER_STORAGE_STATE", global = true)]
+    browser_storage_state: Option<PathBuf>,
+    /// Opens the chat's pane, so that messages are noted; it is in the picture then: true or false.
+    #[arg(long, env = "READ_CHAT", default_value = "false", global = true)]
+    read_chat: String,
+    /// When a session leaves a debug bundle: off, failures or always.
+    #[arg(long, env = "DEBUG_BUNDLE", default_value = "failures", global = true)]
+    debug_bundle: String,
     /// Where the session's private folders are made.
     #[arg(long, env = "MEETING_BOT_SCRATCH", global = true)]
     scratch: Option<PathBuf>,
     /// Write the address that is really listened on to this file, once it is.
     #[arg(long, env = "MEETING_BOT_PORT_FILE", global = true)]
     port_file: Option<PathBuf>,
+    /// Platforms that are not built in, as name=host pairs separated by commas, such as jitsi=meet.jit.si.
+    #[arg(long, env = "OTHER_PLATFORMS", global = true)]
+    other_platforms: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -51,6 +68,9 @@ enum Command {
     CheckPack {
         /// The pack.
         file: PathBuf,
+        /// Play it against a practice room as well: its origin and a code, such as http://127.0.0.1:8400/check.
+        #[arg(long)]
+        room: Option<String>,
     },
 }
 
@@ -64,13 +84,14 @@ pub fn run() -> ExitCode {
         }
     };
     telemetry::start();
+    OtherPlatforms::install_from(|_| args.other_platforms.clone());
     match &args.command {
         Some(Command::Probe) => match config::loopback(&args.listen) {
             Ok(address) if probe::is_healthy(address) => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         },
         Some(Command::Doctor) => doctor(args.chrome_path.as_deref()),
-        Some(Command::CheckPack { file }) => check_pack(file),
+        Some(Command::CheckPack { file, room }) => check_pack(&args, file, room.as_deref()),
         Some(Command::Serve) | None => serve(args),
     }
 }
@@ -81,23 +102,37 @@ fn doctor(chrome_path: Option<&Path>) -> ExitCode {
     if findings.iter().all(doctor::Finding::is_good) { ExitCode::SUCCESS } else { Code::MissingDependency.into() }
 }
 
-fn check_pack(file: &Path) -> ExitCode {
-    match Pack::read(file) {
-        Ok(pack) => {
-            let (states, steps) = (pack.state.len(), pack.step.len());
-            tell(&format!(
-                "{}: pack {} is valid: {states} states, {steps} steps, {} counts\n",
-                pack.platform,
-                pack.version,
-                pack.count.len()
-            ));
-            ExitCode::SUCCESS
-        }
+fn check_pack(args: &Args, file: &Path, room: Option<&str>) -> ExitCode {
+    let pack = match Pack::read(file) {
+        Ok(pack) => pack,
         Err(error) => {
             tell(&format!("{error}\n"));
-            Code::BadConfiguration.into()
+            return Code::BadConfiguration.into();
+        }
+    };
+    let Pack { platform, version, state, step, count, .. } = &pack;
+    let (states, steps, counts) = (state.len(), step.len(), count.len());
+    tell(&format!("{platform}: pack {version} is valid: {states} states, {steps} steps, {counts} counts\n"));
+    let Some(room) = room else { return ExitCode::SUCCESS };
+    match play_pack(args, &pack, room) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tell(&format!("{error:#}\n"));
+            Code::MissingDependency.into()
         }
     }
+}
+
+/// True where every call in the practice room ended as it should.
+fn play_pack(args: &Args, pack: &Pack, room: &str) -> anyhow::Result<bool> {
+    let room = Room::parse(room)?;
+    let browser = doctor::find_browser(args.chrome_path.as_deref()).map_err(anyhow::Error::msg)?;
+    let is_sandboxed = config::is_sandboxed(&args.chromium_sandbox).unwrap_or(true);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let played = runtime.block_on(rehearsal::rehearse(pack, &room, browser, is_sandboxed))?;
+    tell(&rehearsal::report(pack, &played));
+    Ok(played.iter().all(rehearsal::Played::is_right))
 }
 
 fn serve(args: Args) -> ExitCode {
@@ -105,7 +140,12 @@ fn serve(args: Args) -> ExitCode {
         listen: args.listen,
         practice_origin: args.practice_room_origin,
         packs: args.signal_packs_dir,
+        other_platforms: args.other_platforms,
         sandbox: args.chromium_sandbox,
+        profile: args.browser_profile_dir,
+        storage_state: args.browser_storage_state,
+        reads_chat: given(args.read_chat, "false"),
+        debug_bundle: given(args.debug_bundle, "failures"),
         scratch: args.scratch,
         port_file: args.port_file,
     };
@@ -128,6 +168,11 @@ fn serve(args: Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An empty variable is an absent one, as for every setting of the controller.
+fn given(text: String, default: &str) -> String {
+    if text.is_empty() { default.to_owned() } else { text }
 }
 
 /// Writes to standard error, where a person and a pod's log look alike.

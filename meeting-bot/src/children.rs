@@ -82,6 +82,11 @@ impl ChildGroup {
 
     /// SIGTERM to the group, SIGKILL after `grace`.
     pub async fn stop(mut self, grace: Duration) {
+        self.end(grace).await;
+    }
+
+    /// The same, for one that another will take the place of.
+    pub async fn end(&mut self, grace: Duration) {
         self.signal(Signal::TERM);
         if self.wait_for(grace).await.is_none() {
             tracing::warn!(child = self.name, "child did not end on SIGTERM");
@@ -102,5 +107,35 @@ impl ChildGroup {
 impl Drop for ChildGroup {
     fn drop(&mut self) {
         self.end_group();
+    }
+}
+
+/// True for a living process of the group.
+///
+/// Read from /proc: for a process that entered the container from outside, whose group's leader is not in it, `getpgid` answers 0,
+/// which no [`Pid`] can hold.
+pub fn is_in_group(process: i32, group: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // After the program's name, in brackets, which may hold anything: state, parent, group.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let found = after_name.split_whitespace().nth(2).and_then(|group| group.parse::<i32>().ok());
+    found == Some(group.as_raw_nonzero().get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_process_is_told_apart_from_others() {
+        use std::os::unix::process::CommandExt as _;
+        let mut child = std::process::Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
+        let id = i32::try_from(child.id()).unwrap();
+        let group = Pid::from_raw(id).unwrap();
+        assert!(is_in_group(id, group));
+        assert!(!is_in_group(1, group), "another process's group");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_in_group(id, group), "it has ended");
     }
 }

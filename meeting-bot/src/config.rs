@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use bot_model::meeting_url::Platform;
+use bot_model::debug_bundle::Policy;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms, Platform};
 
+use crate::browser::{Identity, StorageState, check_profile};
 use crate::platform::pack::Pack;
 
 /// Everything that the process is told from outside.
@@ -20,6 +22,12 @@ pub struct Config {
     pub packs: Option<PathBuf>,
     /// Whether Chromium's own sandbox is used.
     pub is_sandboxed: bool,
+    /// The signed-in identity that the browser takes.
+    pub identity: Identity,
+    /// The chat's pane is opened, so that messages are noted; it is in the picture then.
+    pub reads_chat: bool,
+    /// When a session leaves a debug bundle.
+    pub debug_bundle: Policy,
     /// Where private folders are made; the system's temporary folder if absent.
     pub scratch: Option<PathBuf>,
     /// Where to write the address that is really listened on.
@@ -35,8 +43,18 @@ pub struct Settings {
     pub practice_origin: Option<String>,
     /// `SIGNAL_PACKS_DIR`.
     pub packs: Option<PathBuf>,
+    /// `OTHER_PLATFORMS`.
+    pub other_platforms: Option<String>,
     /// `CHROMIUM_SANDBOX`.
     pub sandbox: String,
+    /// `BROWSER_PROFILE_DIR`.
+    pub profile: Option<PathBuf>,
+    /// `BROWSER_STORAGE_STATE`.
+    pub storage_state: Option<PathBuf>,
+    /// `READ_CHAT`.
+    pub reads_chat: String,
+    /// `DEBUG_BUNDLE`.
+    pub debug_bundle: String,
     /// `MEETING_BOT_SCRATCH`.
     pub scratch: Option<PathBuf>,
     /// `MEETING_BOT_PORT_FILE`.
@@ -59,28 +77,59 @@ impl Settings {
         if is_sandboxed.is_none() {
             problems.push(format!("CHROMIUM_SANDBOX is {:?}, wants on, off or auto", self.sandbox));
         }
+        let given = self.other_platforms.as_deref().filter(|text| !text.trim().is_empty());
+        if let Some(given) = given.filter(|text| OtherPlatforms::parse(text).is_none()) {
+            problems.push(format!("OTHER_PLATFORMS is {given:?}, wants {OTHER_PLATFORMS_WANTS}"));
+        }
         if let Some(folder) = self.packs.as_ref().filter(|folder| !folder.is_dir()) {
             problems.push(format!("SIGNAL_PACKS_DIR is {folder:?}, wants an existing folder"));
         } else if let Some(folder) = &self.packs {
             problems.extend(bad_packs(folder));
         }
-        match (listen, origin, is_sandboxed) {
-            (Ok(listen), Ok(practice_origin), Some(is_sandboxed)) if problems.is_empty() => Ok(move |browser| Config {
-                listen,
-                is_sandboxed,
-                browser,
-                practice_origin,
-                packs: self.packs,
-                scratch: self.scratch,
-                port_file: self.port_file,
-            }),
+        let identity = self.identity(&mut problems);
+        let reads_chat = matches!(self.reads_chat.as_str(), "true");
+        if !matches!(self.reads_chat.as_str(), "true" | "false") {
+            problems.push(format!("READ_CHAT is {:?}, wants true or false", self.reads_chat));
+        }
+        let debug_bundle = Policy::parse(&self.debug_bundle);
+        if debug_bundle.is_none() {
+            problems.push(format!("DEBUG_BUNDLE is {:?}, wants off, failures or always", self.debug_bundle));
+        }
+        match (listen, origin, is_sandboxed, debug_bundle) {
+            (Ok(listen), Ok(practice_origin), Some(is_sandboxed), Some(debug_bundle)) if problems.is_empty() => {
+                Ok(move |browser| Config {
+                    listen,
+                    is_sandboxed,
+                    identity,
+                    reads_chat,
+                    debug_bundle,
+                    browser,
+                    practice_origin,
+                    packs: self.packs,
+                    scratch: self.scratch,
+                    port_file: self.port_file,
+                })
+            }
             _ => Err(problems),
         }
+    }
+
+    /// An identity that cannot be used is a problem here and not a surprise in the call.
+    fn identity(&self, problems: &mut Vec<String>) -> Identity {
+        let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let (profile, state) = (given(&self.profile), given(&self.storage_state));
+        if let Some(error) = profile.as_deref().and_then(|folder| check_profile(folder).err()) {
+            problems.push(format!("BROWSER_PROFILE_DIR {error}"));
+        }
+        let read = |path: PathBuf| {
+            StorageState::read(&path).map_err(|error| problems.push(format!("BROWSER_STORAGE_STATE {error}"))).ok()
+        };
+        Identity { profile, state: state.and_then(read) }
     }
 }
 
 /// Root's browser has no sandbox; without one asked for explicitly, everybody else's has.
-fn is_sandboxed(text: &str) -> Option<bool> {
+pub(crate) fn is_sandboxed(text: &str) -> Option<bool> {
     match text {
         "on" => Some(true),
         "off" => Some(false),
@@ -90,7 +139,7 @@ fn is_sandboxed(text: &str) -> Option<bool> {
 }
 
 fn bad_packs(folder: &Path) -> impl Iterator<Item = String> + use<'_> {
-    let paths = Platform::ALL.into_iter().map(|platform| folder.join(format!("{platform}.toml")));
+    let paths = Platform::configured().into_iter().map(|platform| folder.join(format!("{platform}.toml")));
     let bad = |path: PathBuf| Some(format!("SIGNAL_PACKS_DIR: {}: {}", path.display(), Pack::read(&path).err()?));
     paths.filter(|path| path.exists()).filter_map(bad)
 }

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bot_model::outcome::OutcomeKind;
-use bot_model::session::{LeaveRequest, SessionEvent, SessionPhase, SessionState, StartSession};
+use bot_model::session::{LeaveRequest, PersonNow, SessionEvent, SessionPhase, SessionState, StartSession};
 use futures::Stream;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -48,6 +48,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/v1/session", get(state).post(start))
         .route("/v1/session/events", get(events))
+        .route("/v1/session/people", get(people))
         .route("/v1/session/leave", post(leave))
         .route("/v1/session/screenshot", get(screenshot))
         .route("/health", get(health))
@@ -69,6 +70,11 @@ async fn refuse_web_pages(request: Request, next: Next) -> Response {
 async fn state(State(app): State<App>) -> Json<SessionState> {
     app.hub.polled();
     Json(app.hub.state())
+}
+
+/// Who is there, by name: no sign of a manager's life, anybody on this machine may look.
+async fn people(State(app): State<App>) -> Json<Vec<PersonNow>> {
+    Json(app.hub.roster())
 }
 
 async fn start(State(app): State<App>, body: Bytes) -> Response {

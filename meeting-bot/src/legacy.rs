@@ -235,6 +235,7 @@ impl Job {
             Platform::Meet => "google",
             Platform::Teams => "microsoft",
             Platform::Zoom => "zoom",
+            Platform::Other(_) => return Err("the reference contract knows Google, Microsoft and Zoom alone"),
         };
         let name: String = name.chars().filter(|letter| !letter.is_control()).take(NAME_CHARACTERS).collect();
         Ok(Self { provider, token, user_id, team_id, bot_id, event_id, meeting, name })

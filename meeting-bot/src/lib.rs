@@ -16,6 +16,7 @@ pub mod legacy;
 pub mod lifeline;
 pub mod platform;
 pub mod probe;
+pub mod rehearsal;
 pub mod scratch;
 pub mod serve;
 pub mod session;

@@ -18,6 +18,10 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 const QUERY_DEADLINE: Duration = Duration::from_secs(5);
 /// The name of the null sink; its monitor is what is recorded.
 pub const SINK_NAME: &str = "bot";
+const SINK_RATE: &str = "rate=48000";
+/// With rewinds allowed, an idle null sink renders 2 s of silence ahead, and the first stream is played after it: up to
+/// 720 ms late for the first seconds of a call (measured). Without them it renders at most 50 ms ahead.
+const SINK_REWINDS: &str = "norewinds=1";
 
 /// Why there is no sound.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +43,23 @@ pub enum SinkError {
 /// One stream that plays on this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
+    /// As the server counts.
+    pub index: i64,
     /// Plays to the bot's sink.
     pub on_own_sink: bool,
     /// The process that plays it, as it says itself.
     pub process: Option<i32>,
+}
+
+/// What had to be made good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mended {
+    /// Nothing.
+    Nothing,
+    /// Streams were moved to the sink, or the sink itself was gone and is there again.
+    Moved,
+    /// The server did not answer; another has taken its place, to which nothing plays yet.
+    Anew,
 }
 
 /// A running sound server.
@@ -67,20 +84,43 @@ impl Sink {
     /// Starts the server and waits until it answers.
     pub async fn start(scratch: &Scratch) -> Result<Self, SinkError> {
         let socket = scratch.runtime().join("native");
-        let mut command = scratch.command(Path::new("pulseaudio"));
-        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--system=false", "--use-pid-file=no"]);
-        command.arg("-L").arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
-        // With rewinds allowed, an idle null sink renders 2 s of silence ahead, and the first stream is played after it: up to
-        // 720 ms late for the first seconds of a call (measured). Without them it renders at most 50 ms ahead.
-        command.arg("-L").arg(format!("module-null-sink sink_name={SINK_NAME} rate=48000 norewinds=1"));
-        command.args(["-L", "module-always-sink"]);
-        let log = scratch.log("pulseaudio.log")?;
-        command.stdout(Stdio::null()).stderr(log);
-        let server = ChildGroup::spawn("pulseaudio", &mut command)?;
+        let server = Self::spawn(scratch, &socket)?;
         let asker = Asker { socket: socket.clone(), home: scratch.file("home") };
         let mut sink = Self { server, socket, asker };
         sink.wait_until_ready().await?;
         Ok(sink)
+    }
+
+    /// Makes good what is wrong with server, sink and the streams of certain processes. Other streams are not touched.
+    pub async fn mend(&mut self, scratch: &Scratch, is_ours: impl Fn(i32) -> bool) -> Result<Mended, SinkError> {
+        let answer = if self.server.has_ended().is_some() { Err(SinkError::Silent) } else { self.asker.sink_index().await };
+        let made = match answer {
+            Ok(Some(_)) => false,
+            Ok(None) => {
+                self.asker.make_sink().await?;
+                true
+            }
+            Err(_) => {
+                self.server.end(Duration::from_secs(1)).await;
+                let _ = std::fs::remove_file(&self.socket);
+                self.server = Self::spawn(scratch, &self.socket)?;
+                self.wait_until_ready().await?;
+                return Ok(Mended::Anew);
+            }
+        };
+        let moved = self.asker.move_home(is_ours).await?;
+        Ok(if made || moved > 0 { Mended::Moved } else { Mended::Nothing })
+    }
+
+    fn spawn(scratch: &Scratch, socket: &Path) -> Result<ChildGroup, SinkError> {
+        let mut command = scratch.command(Path::new("pulseaudio"));
+        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--system=false", "--use-pid-file=no"]);
+        command.arg("-L").arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
+        command.arg("-L").arg(format!("module-null-sink sink_name={SINK_NAME} {SINK_RATE} {SINK_REWINDS}"));
+        command.args(["-L", "module-always-sink"]);
+        let log = scratch.log("pulseaudio.log")?;
+        command.stdout(Stdio::null()).stderr(log);
+        Ok(ChildGroup::spawn("pulseaudio", &mut command)?)
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), SinkError> {
@@ -120,6 +160,8 @@ struct SinkRow {
 
 #[derive(Deserialize)]
 struct InputRow {
+    #[serde(default)]
+    index: i64,
     sink: i64,
     #[serde(default)]
     properties: std::collections::BTreeMap<String, serde_json::Value>,
@@ -130,11 +172,30 @@ struct InputRow {
 }
 
 impl Asker {
-    /// Everything that plays on this server now.
-    pub async fn streams(&self) -> Result<Vec<Stream>, SinkError> {
-        let own = self.sink_index().await?;
+    /// Everything that plays on this server now; `None` where the bot's sink is gone.
+    pub async fn streams(&self) -> Result<Option<Vec<Stream>>, SinkError> {
+        let Some(own) = self.sink_index().await? else { return Ok(None) };
         let rows: Vec<InputRow> = self.list("sink-inputs").await?;
-        Ok(rows.into_iter().map(|row| to_stream(&row, own)).collect())
+        Ok(Some(rows.into_iter().map(|row| to_stream(&row, own)).collect()))
+    }
+
+    /// Moves the streams of certain processes that play elsewhere to the bot's sink; answers how many.
+    async fn move_home(&self, is_ours: impl Fn(i32) -> bool) -> Result<usize, SinkError> {
+        let astray: Vec<Stream> = self.streams().await?.unwrap_or_default();
+        let astray = astray.into_iter().filter(|stream| !stream.on_own_sink && stream.process.is_some_and(&is_ours));
+        let mut moved = 0;
+        for stream in astray {
+            self.tell(&["move-sink-input", &stream.index.to_string(), SINK_NAME]).await?;
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
+    /// Makes the sink where it is gone, and lets whatever comes play to it.
+    async fn make_sink(&self) -> Result<(), SinkError> {
+        let name = format!("sink_name={SINK_NAME}");
+        self.tell(&["load-module", "module-null-sink", &name, SINK_RATE, SINK_REWINDS]).await?;
+        self.tell(&["set-default-sink", SINK_NAME]).await
     }
 
     /// How long a stream's sound takes from the browser's hands to the sink: the longest of those that play now.
@@ -154,20 +215,26 @@ impl Asker {
     }
 
     async fn list<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<Vec<T>, SinkError> {
+        let answer = self.ask(&["-f", "json", "list", what]).await?;
+        serde_json::from_slice(&answer).map_err(|error| SinkError::Answer(error.to_string()))
+    }
+
+    async fn tell(&self, arguments: &[&str]) -> Result<(), SinkError> {
+        self.ask(arguments).await.map(drop)
+    }
+
+    async fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, SinkError> {
         let mut command = Command::new("pactl");
         command.env("PULSE_SERVER", format!("unix:{}", self.socket.display())).env("HOME", &self.home).env("LC_ALL", "C.UTF-8");
-        command.args(["-f", "json", "list", what]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let output = timeout(QUERY_DEADLINE, command.output()).await.map_err(|_| SinkError::Silent)??;
-        if !output.status.success() {
-            return Err(SinkError::Silent);
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| SinkError::Answer(error.to_string()))
+        if output.status.success() { Ok(output.stdout) } else { Err(SinkError::Silent) }
     }
 }
 
-fn to_stream(row: &InputRow, own: Option<i64>) -> Stream {
+fn to_stream(row: &InputRow, own: i64) -> Stream {
     let process = row.properties.get("application.process.id").and_then(|value| value.as_str()?.parse().ok());
-    Stream { on_own_sink: own == Some(row.sink), process }
+    Stream { index: row.index, on_own_sink: own == row.sink, process }
 }
 
 #[cfg(test)]
@@ -176,9 +243,8 @@ mod tests {
 
     #[test]
     fn a_stream_on_another_sink_is_seen_as_such() {
-        let row: InputRow = serde_json::from_str(r#"{"sink":3,"properties":{"application.process.id":"77"}}"#).unwrap();
-        assert_eq!(to_stream(&row, Some(3)), Stream { on_own_sink: true, process: Some(77) });
-        assert_eq!(to_stream(&row, Some(4)), Stream { on_own_sink: false, process: Some(77) });
-        assert!(!to_stream(&row, None).on_own_sink);
+        let row: InputRow = serde_json::from_str(r#"{"index":9,"sink":3,"properties":{"application.process.id":"77"}}"#).unwrap();
+        assert_eq!(to_stream(&row, 3), Stream { index: 9, on_own_sink: true, process: Some(77) });
+        assert_eq!(to_stream(&row, 4), Stream { index: 9, on_own_sink: false, process: Some(77) });
     }
 }

@@ -62,3 +62,24 @@ fn check_pack_accepts_the_built_in_pack_and_names_what_is_wrong_with_another() {
     assert_eq!(code, Some(64));
     assert!(text.contains("webex"), "{text}");
 }
+
+#[test]
+fn an_identity_that_cannot_be_used_is_refused_at_once_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.json");
+    std::fs::write(&state, r#"{"cookies":[{"name":"CANARY","value":"CANARY","domain":""}]}"#).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_meeting-bot"))
+        .env("MEETING_BOT_LISTEN", "127.0.0.1:0")
+        .env("BROWSER_STORAGE_STATE", &state)
+        .env("BROWSER_PROFILE_DIR", folder.path())
+        .env("DEBUG_BUNDLE", "sometimes")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8_lossy(&output.stderr);
+    for part in ["BROWSER_STORAGE_STATE cookie 1 has no domain", "BROWSER_PROFILE_DIR is no Chromium profile", "DEBUG_BUNDLE is"]
+    {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    assert!(!told.contains("CANARY"), "{told}");
+}

@@ -3,12 +3,16 @@ const code = location.pathname.split('/')[2];
 const api = `/control/rooms/${code}`;
 const $ = (selector) => document.querySelector(selector);
 $('#code').textContent = code;
-$('#guest').href = `/meet/${code}`;
+for (const platform of ['meet', 'teams', 'zoom']) $(`#${platform}`).href = `/${platform}/${code}`;
 $('#clock').href = `/meet/${code}/participant?name=Clara&role=clock`;
 $('#person').href = `/meet/${code}/participant?name=Samir&role=person`;
 const post = (path) => fetch(`${api}/${path}`, { method: 'POST' }).then(refresh);
 $('#admit-all').onclick = () => post('admit-all');
 $('#end').onclick = () => post('end');
+$('#do').onclick = async () => {
+  const answer = await fetch(`${api}/actions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: $('#action').value });
+  $('#answer').textContent = answer.ok ? 'done' : await answer.text();
+};
 
 const actions = { waiting: ['admit', 'deny', 'time-out'], in_call: ['remove'] };
 

@@ -1,10 +1,10 @@
 // WebRTC between the pages of a room: whoever has a stream offers it to each guest in the call. No ICE servers: loopback only.
 export class Room {
-  constructor(code, name, role, on) {
+  constructor(code, name, role, on, passcode = '') {
     this.on = on;
     this.peers = new Map();
     this.connections = new Map();
-    const query = new URLSearchParams({ name, role });
+    const query = new URLSearchParams({ name, role, passcode });
     this.socket = new WebSocket(`ws://${location.host}/ws/${code}?${query}`);
     this.socket.onmessage = (event) => this.hear(JSON.parse(event.data));
     this.socket.onclose = () => on.gone && on.gone();
@@ -19,6 +19,9 @@ export class Room {
     if (message.type === 'state') this.on.state(message.state, message.settings);
     if (message.type === 'peers') this.meet(message.peers);
     if (message.type === 'signal') await this.signal(message.from, message.data);
+    if (['chat', 'speaking', 'speak', 'mute', 'vanish', 'outage', 'pop_up', 'trouble', 'wrong_passcode'].includes(message.type)) {
+      if (this.on[message.type]) this.on[message.type](message);
+    }
   }
 
   // Who is in the call now: new ones are offered our stream, those gone are closed.
@@ -38,6 +41,8 @@ export class Room {
 
   connection(id) {
     const connection = new RTCPeerConnection({ iceServers: [] });
+    const before = this.connections.get(id);
+    if (before) before.close();
     this.connections.set(id, connection);
     connection.onicecandidate = (event) => {
       if (event.candidate) this.say({ type: 'signal', to: id, data: { candidate: event.candidate } });
@@ -80,6 +85,12 @@ export class Room {
       const connection = this.connections.get(from);
       if (connection) await connection.addIceCandidate(data.candidate).catch(() => {});
     }
+  }
+
+  // Picture and sound stop; whoever sends offers anew once it sees us again.
+  drop() {
+    for (const connection of this.connections.values()) connection.close();
+    this.connections.clear();
   }
 
   leave() { this.say({ type: 'leave' }); }

@@ -49,6 +49,12 @@ enum Command {
         /// Frequency of its sound in Hz.
         #[arg(long, default_value_t = 0)]
         tone: u32,
+        /// A person who comes with it, in the same browser; may be given often.
+        #[arg(long)]
+        with: Vec<String>,
+        /// Speaks only when the control API says so.
+        #[arg(long)]
+        speaks_on_demand: bool,
         /// Seconds after which it leaves.
         #[arg(long, default_value_t = 3600)]
         duration: u64,
@@ -74,8 +80,8 @@ async fn main() -> Result<()> {
             );
             serve(listen, port_file.as_deref()).await
         }
-        Command::Participant { origin, room, name, role, tone, duration } => {
-            let who = Who { name, role, tone_hz: tone };
+        Command::Participant { origin, room, name, role, tone, with, speaks_on_demand, duration } => {
+            let who = Who { name, role, tone_hz: tone, company: with, speaks_on_demand };
             take_part(&origin, &room, &who, Duration::from_secs(duration)).await
         }
         Command::Judge { file, tone } => print_judgement(&file, tone),

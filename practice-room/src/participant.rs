@@ -29,6 +29,18 @@ pub struct Who {
     pub role: String,
     /// Its sound, in Hz; 0 for the role's own.
     pub tone_hz: u32,
+    /// More persons who come with it, each with a tone of their own, in the same browser.
+    pub company: Vec<String>,
+    /// Persons speak only when the room's control API says so, not two seconds of three.
+    pub speaks_on_demand: bool,
+}
+
+impl Who {
+    fn query(&self) -> String {
+        let speech = if self.speaks_on_demand { "on-demand" } else { "always" };
+        let company: String = self.company.iter().map(|name| format!("&with={}", plain(name))).collect();
+        format!("name={}&role={}&tone={}&speech={speech}{company}", plain(&self.name), plain(&self.role), self.tone_hz)
+    }
 }
 
 impl SyntheticParticipant {
@@ -60,12 +72,7 @@ impl SyntheticParticipant {
             command.arg("--no-sandbox");
         }
         command.arg(format!("--user-data-dir={}", profile.path().display()));
-        command.arg(format!(
-            "{origin}/meet/{room}/participant?name={}&role={}&tone={}",
-            plain(&who.name),
-            plain(&who.role),
-            who.tone_hz
-        ));
+        command.arg(format!("{origin}/meet/{room}/participant?{}", who.query()));
         // In the caller's process group: who kills that group, kills the browser with it.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self { browser: command.spawn()?, _profile: profile })

@@ -1,120 +1,18 @@
-//! A room: who is in it, who waits, what its pages shall show, and the ground-truth log.
+//! A room: who is in it, who waits, what its pages are told, and the ground-truth log.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// What a participant is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Came through the client's own page: a bot, or a person.
-    Guest,
-    /// Synthetic: its picture carries the time code, its sound the beeps.
-    Clock,
-    /// Synthetic: a face and a voice-like sound.
-    Person,
-}
-
-/// Where a participant stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ParticipantState {
-    /// Asked to join.
-    Waiting,
-    /// In the call.
-    InCall,
-    /// Left by itself, or its page went away.
-    Left,
-    /// Refused.
-    Denied,
-    /// Removed by the host.
-    Removed,
-    /// Nobody answered its request.
-    TimedOut,
-    /// The host ended the call while it was there.
-    Ended,
-}
-
-impl ParticipantState {
-    fn is_over(self) -> bool {
-        !matches!(self, Self::Waiting | Self::InCall)
-    }
-}
-
-/// A page that a guest is shown in place of the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PageState {
-    /// The client itself.
-    #[default]
-    Open,
-    /// "You can't join this video call".
-    Blocked,
-    /// "Check your meeting code".
-    NotFound,
-    /// The sign-in wall.
-    SignIn,
-    /// A page that never finishes loading its client.
-    Blank,
-}
-
-/// Body of `PUT /control/rooms/{code}`; absent fields take their defaults.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RoomSettings {
-    /// Guests wait until they are admitted.
-    pub lobby: bool,
-    /// The host has not come yet: the lobby says so.
-    pub waiting_for_host: bool,
-    /// The device prompt comes before the name field.
-    pub device_prompt: bool,
-    /// A notice that the call is being recorded comes up after admission.
-    pub consent_dialog: bool,
-    /// What a guest's page shows.
-    pub page: PageState,
-}
-
-impl Default for RoomSettings {
-    fn default() -> Self {
-        Self { lobby: true, waiting_for_host: false, device_prompt: true, consent_dialog: false, page: PageState::Open }
-    }
-}
-
-/// One line of the ground-truth log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogEntry {
-    /// When, in milliseconds since the epoch, by the server's clock.
-    pub at_ms: i64,
-    /// Who.
-    pub participant: String,
-    /// Name as given.
-    pub name: String,
-    /// What it is.
-    pub role: Role,
-    /// The state entered; `waiting` is the request to join.
-    pub state: ParticipantState,
-}
-
-/// A participant as the control API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ParticipantView {
-    /// Id within the room.
-    pub id: String,
-    /// Name as given.
-    pub name: String,
-    /// What it is.
-    pub role: Role,
-    /// Where it stands.
-    pub state: ParticipantState,
-    /// When it entered the call.
-    pub joined_at: Option<DateTime<Utc>>,
-    /// When it was over.
-    pub left_at: Option<DateTime<Utc>>,
-}
+use crate::log::{Happening, LogEntry};
+pub use crate::people::{ParticipantState, ParticipantView, Role};
+use crate::script::Milestones;
+use crate::settings::RoomSettings;
 
 /// A room as the control API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,18 +27,27 @@ pub struct RoomView {
     pub ended: bool,
 }
 
+/// What the host decides about somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decided {
+    Admitted,
+    Denied,
+    Removed,
+    TimedOut,
+}
+
 /// A decision that the room cannot carry out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("participant {participant} is {state:?}: it cannot be {wanted}")]
+#[error("participant {participant} is {state:?}: it cannot be {decided:?}")]
 pub(crate) struct Refused {
     participant: String,
     state: ParticipantState,
-    wanted: &'static str,
+    decided: Decided,
 }
 
-pub(crate) struct Participant {
+struct Participant {
     view: ParticipantView,
-    page: UnboundedSender<Value>,
+    page: Option<UnboundedSender<Value>>,
     presented: Value,
 }
 
@@ -151,12 +58,25 @@ pub(crate) struct Room {
     participants: BTreeMap<String, Participant>,
     log: Vec<LogEntry>,
     ended: bool,
+    outage: bool,
     arrivals: u32,
+    milestones: watch::Sender<Milestones>,
 }
 
 impl Room {
     pub(crate) fn new(code: &str, settings: RoomSettings) -> Self {
-        Self { code: code.to_owned(), settings, participants: BTreeMap::new(), log: Vec::new(), ended: false, arrivals: 0 }
+        let mut room = Self {
+            code: code.to_owned(),
+            settings: RoomSettings::default(),
+            participants: BTreeMap::new(),
+            log: Vec::new(),
+            ended: false,
+            outage: false,
+            arrivals: 0,
+            milestones: watch::channel(Milestones::default()).0,
+        };
+        room.reopen(settings);
+        room
     }
 
     pub(crate) fn view(&self) -> RoomView {
@@ -168,46 +88,81 @@ impl Room {
         &self.log
     }
 
-    /// Opens an ended room again for a next occurrence.
-    pub(crate) fn reopen(&mut self, settings: RoomSettings) {
-        self.settings = settings;
-        self.ended = false;
+    /// Opens the room with these settings, an ended one for a next occurrence. Answers what its script waits for.
+    pub(crate) fn reopen(&mut self, settings: RoomSettings) -> watch::Receiver<Milestones> {
+        let opened = Milestones { opened: Some(Instant::now()), ..Milestones::default() };
+        let (milestones, receiver) = watch::channel(opened);
+        (self.settings, self.ended, self.outage, self.milestones) = (settings, false, false, milestones);
+        for id in self.who("seat") {
+            self.enter(&id, ParticipantState::Left);
+        }
+        for name in self.settings.people.clone() {
+            self.seat(&name);
+        }
+        receiver
     }
 
     /// Somebody asks to join; answers the id. A guest waits where there is a lobby, everybody else is let in.
     pub(crate) fn arrive(&mut self, name: &str, role: Role, page: UnboundedSender<Value>) -> String {
+        let id = self.add(name, role, Some(page));
+        self.tell(&id, json!({"type": "welcome", "id": id}));
+        let waits = role == Role::Guest && (self.settings.lobby || self.settings.waiting_for_host);
+        let state = if self.ended {
+            ParticipantState::Ended
+        } else if waits {
+            ParticipantState::Waiting
+        } else {
+            ParticipantState::InCall
+        };
+        self.enter(&id, state);
+        id
+    }
+
+    /// Somebody without a page joins.
+    pub(crate) fn seat(&mut self, name: &str) {
+        let id = self.add(name, Role::Seat, None);
+        self.enter(&id, ParticipantState::InCall);
+    }
+
+    fn add(&mut self, name: &str, role: Role, page: Option<UnboundedSender<Value>>) -> String {
         self.arrivals += 1;
         let id = format!("p{:03}", self.arrivals);
-        let waits = role == Role::Guest && (self.settings.lobby || self.settings.waiting_for_host);
         let view = ParticipantView {
             id: id.clone(),
             name: name.to_owned(),
             role,
             state: ParticipantState::Waiting,
+            muted: role == Role::Seat,
             joined_at: None,
             left_at: None,
         };
         self.participants.insert(id.clone(), Participant { view, page, presented: Value::Null });
-        self.tell(&id, json!({"type": "welcome", "id": id}));
-        if self.ended {
-            self.enter(&id, ParticipantState::Ended);
-        } else {
-            self.enter(&id, if waits { ParticipantState::Waiting } else { ParticipantState::InCall });
-        }
         id
     }
 
-    pub(crate) fn decide(&mut self, id: &str, wanted: &'static str) -> Option<Result<(), Refused>> {
-        let state = self.participants.get(id)?.view.state;
-        let next = match (wanted, state) {
-            ("admitted", ParticipantState::Waiting) => ParticipantState::InCall,
-            ("denied", ParticipantState::Waiting) => ParticipantState::Denied,
-            ("timed out", ParticipantState::Waiting) => ParticipantState::TimedOut,
-            ("removed", ParticipantState::InCall) => ParticipantState::Removed,
-            _ => return Some(Err(Refused { participant: id.to_owned(), state, wanted })),
+    /// A guest's passcode fits, or none is asked for. Synthetic participants need none.
+    pub(crate) fn lets_ask(&self, role: Role, passcode: &str) -> bool {
+        role != Role::Guest || self.settings.passcode.as_deref().is_none_or(|wanted| wanted == passcode)
+    }
+
+    /// The ids of those who wait or are in the call and have this id, name or role.
+    pub(crate) fn who(&self, who: &str) -> Vec<String> {
+        let here = self.participants.values().map(|participant| &participant.view).filter(|view| !view.state.is_over());
+        here.filter(|view| view.id == who || view.name == who || view.role.as_str() == who).map(|view| view.id.clone()).collect()
+    }
+
+    pub(crate) fn decide(&mut self, id: &str, decided: Decided) -> Result<(), Refused> {
+        let Some(participant) = self.participants.get(id) else { return Ok(()) };
+        let state = participant.view.state;
+        let next = match (decided, state) {
+            (Decided::Admitted, ParticipantState::Waiting) => ParticipantState::InCall,
+            (Decided::Denied, ParticipantState::Waiting) => ParticipantState::Denied,
+            (Decided::TimedOut, ParticipantState::Waiting) => ParticipantState::TimedOut,
+            (Decided::Removed, ParticipantState::InCall) => ParticipantState::Removed,
+            _ => return Err(Refused { participant: id.to_owned(), state, decided }),
         };
         self.enter(id, next);
-        Some(Ok(()))
+        Ok(())
     }
 
     pub(crate) fn admit_all(&mut self) {
@@ -224,11 +179,69 @@ impl Room {
         }
     }
 
+    /// The host comes: who waits for them waits to be admitted from now on, or is let in.
+    pub(crate) fn host_comes(&mut self) {
+        self.settings.waiting_for_host = false;
+        let next = if self.settings.lobby { ParticipantState::Waiting } else { ParticipantState::InCall };
+        for id in self.ids(ParticipantState::Waiting) {
+            self.enter(&id, next);
+        }
+    }
+
     /// The participant's page is gone, or left.
     pub(crate) fn leave(&mut self, id: &str) {
         if self.participants.get(id).is_some_and(|participant| !participant.view.state.is_over()) {
             self.enter(id, ParticipantState::Left);
         }
+    }
+
+    /// Writes a line into the chat, for the log and for everybody in the call.
+    pub(crate) fn chat(&mut self, id: &str, text: &str) {
+        let Some(entry) = self.note(id, Happening::Chat { chat: text.to_owned() }) else { return };
+        let line = format!("m{:03}", self.log.len());
+        self.tell_in_call(
+            &json!({"type": "chat", "id": line, "from": id, "name": entry.name, "text": text, "at_ms": entry.at_ms}),
+        );
+    }
+
+    /// A synthetic participant's page says that it begins or ends speaking.
+    pub(crate) fn note_speaking(&mut self, id: &str, speaking: bool) {
+        self.note(id, Happening::Speaking { speaking });
+    }
+
+    /// Who has no sound is only shown as speaking.
+    pub(crate) fn seats_speak(&mut self, who: &str, speaking: bool) {
+        for id in self.who(who) {
+            if self.participants.get(&id).is_some_and(|participant| participant.view.role == Role::Seat) {
+                self.note_speaking(&id, speaking);
+                self.tell_guests(&json!({"type": "speaking", "id": id, "on": speaking}));
+            }
+        }
+    }
+
+    pub(crate) fn ask_to_speak(&self, id: &str, for_ms: u64) {
+        self.tell(id, json!({"type": "speak", "for_ms": for_ms}));
+    }
+
+    pub(crate) fn mute(&mut self, id: &str, muted: bool) {
+        if let Some(participant) = self.participants.get_mut(id).filter(|participant| participant.view.muted != muted) {
+            participant.view.muted = muted;
+            self.note(id, Happening::Muted { muted });
+            self.tell(id, json!({"type": "mute", "muted": muted}));
+            self.tell_peers();
+        }
+    }
+
+    /// The guests' pages show somebody no more for a moment.
+    pub(crate) fn vanish(&self, id: &str, for_ms: u64) {
+        self.tell_guests(&json!({"type": "vanish", "id": id, "for_ms": for_ms}));
+    }
+
+    /// Whoever sends picture and sound loses sight of the guests, whose pages say that they reconnect.
+    pub(crate) fn outage(&mut self, outage: bool) {
+        self.outage = outage;
+        self.tell_guests(&json!({"type": "outage", "on": outage}));
+        self.tell_peers();
     }
 
     /// Hands a WebRTC message from one page to another.
@@ -252,36 +265,61 @@ impl Room {
     }
 
     fn enter(&mut self, id: &str, state: ParticipantState) {
-        let now = Utc::now();
         let Some(participant) = self.participants.get_mut(id) else { return };
         participant.view.state = state;
         match state {
-            ParticipantState::InCall => participant.view.joined_at = Some(now),
+            ParticipantState::InCall => participant.view.joined_at = Some(Utc::now()),
             ParticipantState::Waiting => {}
-            _ => participant.view.left_at = Some(now),
+            _ => participant.view.left_at = Some(Utc::now()),
         }
-        let view = participant.view.clone();
-        self.log.push(LogEntry { at_ms: now.timestamp_millis(), participant: view.id, name: view.name, role: view.role, state });
-        self.tell(id, json!({"type": "state", "state": state, "settings": self.settings}));
+        if participant.view.role == Role::Guest {
+            self.milestones.send_modify(|reached| match state {
+                ParticipantState::InCall => reached.admitted = reached.admitted.or_else(|| Some(Instant::now())),
+                _ => reached.asked = reached.asked.or_else(|| Some(Instant::now())),
+            });
+        }
+        self.note(id, Happening::State { state });
+        self.tell(id, json!({"type": "state", "state": state, "settings": self.settings.for_page()}));
         self.tell_peers();
     }
 
-    /// Everybody in the call learns who is in it.
+    fn note(&mut self, id: &str, what: Happening) -> Option<LogEntry> {
+        let view = &self.participants.get(id)?.view;
+        let at_ms = Utc::now().timestamp_millis();
+        let entry = LogEntry { at_ms, participant: view.id.clone(), name: view.name.clone(), role: view.role, what };
+        self.log.push(entry.clone());
+        Some(entry)
+    }
+
+    /// Everybody in the call learns who is in it. During an outage those who send see no guests, so that they send anew afterwards.
     fn tell_peers(&self) {
-        let in_call = self.participants.values().filter(|participant| participant.view.state == ParticipantState::InCall);
-        let peers: Vec<Value> = in_call
-            .clone()
-            .map(|participant| json!({"id": participant.view.id, "name": participant.view.name, "role": participant.view.role}))
-            .collect();
-        for participant in in_call {
-            let _ = participant.page.send(json!({"type": "peers", "peers": peers}));
+        let in_call = || self.participants.values().filter(|participant| participant.view.state == ParticipantState::InCall);
+        let peers = |sees_guests: bool| -> Vec<Value> {
+            let seen = in_call().map(|one| &one.view).filter(|view| sees_guests || view.role != Role::Guest);
+            seen.map(|view| json!({"id": view.id, "name": view.name, "role": view.role, "muted": view.muted})).collect()
+        };
+        for participant in in_call() {
+            let sees_guests = !self.outage || participant.view.role == Role::Guest;
+            self.tell(&participant.view.id, json!({"type": "peers", "peers": peers(sees_guests)}));
+        }
+    }
+
+    pub(crate) fn tell_guests(&self, message: &Value) {
+        for id in self.who("guest") {
+            self.tell(&id, message.clone());
+        }
+    }
+
+    fn tell_in_call(&self, message: &Value) {
+        for id in self.ids(ParticipantState::InCall) {
+            self.tell(&id, message.clone());
         }
     }
 
     fn tell(&self, id: &str, message: Value) {
-        if let Some(participant) = self.participants.get(id) {
+        if let Some(page) = self.participants.get(id).and_then(|participant| participant.page.as_ref()) {
             // A page that is gone is noticed where its socket is read.
-            let _ = participant.page.send(message);
+            let _ = page.send(message);
         }
     }
 }
@@ -304,9 +342,9 @@ mod tests {
         let (guest, clock) = (arrive(&mut room, Role::Guest), arrive(&mut room, Role::Clock));
         let state = |id: &str, room: &Room| room.participants[id].view.state;
         assert_eq!((state(&guest, &room), state(&clock, &room)), (ParticipantState::Waiting, ParticipantState::InCall));
-        assert_eq!(room.decide(&guest, "admitted"), Some(Ok(())));
-        assert!(matches!(room.decide(&guest, "denied"), Some(Err(_))));
-        assert_eq!(room.decide("nobody", "denied"), None);
+        assert_eq!(room.decide(&guest, Decided::Admitted), Ok(()));
+        assert!(room.decide(&guest, Decided::Denied).is_err());
+        assert!(room.who("nobody").is_empty());
     }
 
     #[test]
@@ -316,7 +354,35 @@ mod tests {
         room.admit_all();
         room.end();
         room.leave(&guest);
-        let states: Vec<ParticipantState> = room.log().iter().map(|entry| entry.state).collect();
-        assert_eq!(states, [ParticipantState::Waiting, ParticipantState::InCall, ParticipantState::Ended]);
+        let states: Vec<Happening> = room.log().iter().map(|entry| entry.what.clone()).collect();
+        let wanted = [ParticipantState::Waiting, ParticipantState::InCall, ParticipantState::Ended];
+        assert_eq!(states, wanted.map(|state| Happening::State { state }));
+    }
+
+    #[test]
+    fn the_log_tells_what_was_said_and_who_spoke() {
+        let mut room = Room::new("r", RoomSettings { people: vec!["Otter.ai".to_owned()], ..RoomSettings::default() });
+        let id = room.who("Otter.ai").remove(0);
+        room.chat(&id, "hello");
+        room.seats_speak("seat", true);
+        let lines: Vec<Value> = room.log().iter().map(|entry| json!(entry)).collect();
+        assert_eq!((&lines[1]["chat"], &lines[2]["speaking"]), (&json!("hello"), &json!(true)));
+        assert_eq!(lines[0]["state"], "in_call");
+    }
+
+    #[test]
+    fn the_host_who_comes_lets_those_in_who_need_no_admission() {
+        let settings = RoomSettings { lobby: false, waiting_for_host: true, ..RoomSettings::default() };
+        let mut room = Room::new("r", settings);
+        let guest = arrive(&mut room, Role::Guest);
+        assert_eq!(room.participants[&guest].view.state, ParticipantState::Waiting);
+        room.host_comes();
+        assert_eq!(room.participants[&guest].view.state, ParticipantState::InCall);
+    }
+
+    #[test]
+    fn only_a_guest_is_asked_for_the_passcode() {
+        let room = Room::new("r", RoomSettings { passcode: Some("s3".to_owned()), ..RoomSettings::default() });
+        assert!(room.lets_ask(Role::Guest, "s3") && !room.lets_ask(Role::Guest, "") && room.lets_ask(Role::Clock, ""));
     }
 }

@@ -8,7 +8,8 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use crate::room::{Room, RoomSettings};
+use crate::room::Room;
+use crate::settings::RoomSettings;
 use crate::{control, pages, signal};
 
 /// All rooms of a server.
@@ -49,12 +50,19 @@ pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()> + Send 
     let app = Router::new()
         .route("/", get(pages::index))
         .route("/rooms/{code}", get(pages::host))
-        .route("/meet/{code}", get(pages::meet))
-        .route("/meet/{code}/participant", get(pages::participant))
+        .route("/{platform}/{code}", get(pages::guest))
+        .route("/{platform}/{code}/join", get(pages::join))
+        .route("/{platform}/{code}/client", get(pages::client))
+        .route("/{platform}/{code}/participant", get(pages::participant))
+        .route("/elsewhere", get(pages::elsewhere))
+        .route("/unanswered", get(pages::unanswered))
+        .route("/signin/{platform}", get(pages::sign_in))
+        .route("/recaptcha/api2/anchor", get(pages::captcha))
         .route("/assets/{name}", get(pages::asset))
         .route("/ws/{code}", get(signal::connect))
         .route("/control/rooms/{code}", get(control::show).put(control::configure))
         .route("/control/rooms/{code}/log", get(control::log))
+        .route("/control/rooms/{code}/actions", post(control::actions))
         .route("/control/rooms/{code}/end", post(control::end))
         .route("/control/rooms/{code}/admit-all", post(control::admit_all))
         .route("/control/rooms/{code}/participants/{id}/presented", get(control::presented))

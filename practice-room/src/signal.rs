@@ -1,14 +1,14 @@
-//! The socket between a page and its room: arrival, state, peers, and WebRTC messages between pages.
+//! The socket between a page and its room: arrival, state, peers, chat, and WebRTC messages between pages.
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use futures::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::room::Role;
+use crate::people::Role;
 use crate::server::Rooms;
 
 /// Query of the socket's address.
@@ -16,6 +16,8 @@ use crate::server::Rooms;
 pub(crate) struct Arrival {
     name: String,
     role: Role,
+    #[serde(default)]
+    passcode: String,
 }
 
 /// What a page says.
@@ -26,6 +28,10 @@ enum FromPage {
     Signal { to: String, data: Value },
     /// What it presented of the clock's picture.
     Presented { data: Value },
+    /// Its participant writes into the chat.
+    Chat { text: String },
+    /// Its participant begins or ends speaking.
+    Speaking { on: bool },
     /// It leaves.
     Leave,
 }
@@ -39,9 +45,15 @@ pub(crate) async fn connect(
     upgrade.on_upgrade(move |socket| talk(rooms, code, arrival, socket))
 }
 
-async fn talk(rooms: Rooms, code: String, arrival: Arrival, socket: WebSocket) {
+async fn talk(rooms: Rooms, code: String, arrival: Arrival, mut socket: WebSocket) {
     let (page, mut to_page) = mpsc::unbounded_channel::<Value>();
-    let id = rooms.with_or_new(&code, |room| room.arrive(&arrival.name, arrival.role, page));
+    let arrived = rooms.with_or_new(&code, |room| {
+        room.lets_ask(arrival.role, &arrival.passcode).then(|| room.arrive(&arrival.name, arrival.role, page))
+    });
+    let Some(id) = arrived else {
+        let _ = socket.send(Message::text(json!({"type": "wrong_passcode"}).to_string())).await;
+        return;
+    };
     tracing::info!(room = %code, participant = %id, "arrived");
     let (mut sink, mut stream) = socket.split();
     loop {
@@ -65,14 +77,14 @@ async fn talk(rooms: Rooms, code: String, arrival: Arrival, socket: WebSocket) {
 
 fn hear(rooms: &Rooms, code: &str, id: &str, text: &str) {
     match serde_json::from_str(text) {
-        Ok(FromPage::Signal { to, data }) => {
-            rooms.with(code, |room| room.relay(id, &to, &data));
-        }
-        Ok(FromPage::Presented { data }) => {
-            rooms.with(code, |room| room.note_presented(id, data));
-        }
-        Ok(FromPage::Leave) => {
-            rooms.with(code, |room| room.leave(id));
+        Ok(said) => {
+            rooms.with(code, |room| match said {
+                FromPage::Signal { to, data } => room.relay(id, &to, &data),
+                FromPage::Presented { data } => room.note_presented(id, data),
+                FromPage::Chat { text } => room.chat(id, &text),
+                FromPage::Speaking { on } => room.note_speaking(id, on),
+                FromPage::Leave => room.leave(id),
+            });
         }
         Err(error) => tracing::warn!(%error, "a page said what no page says"),
     }

@@ -350,6 +350,13 @@ a_meeting_address_that_is_none_is_refused_before_anything_is_installed() {
   called_not '.'
 }
 
+a_platform_without_a_practice_room_is_refused_before_anything_is_installed() {
+  machine
+  run PLATFORM=webex scripts/demo.sh; ends 64
+  says "webex"; says "zoom"
+  called_not '.'
+}
+
 # All of them, in the order of this file.
 while read -r case_; do it "$case_"; done < <(sed -n 's/^\([a-z_]*_[a-z_]*_[a-z_]*\)() {$/\1/p' "${BASH_SOURCE[0]}" | grep -v '^ready_')
 echo "setup: $passed passed, $failed failed"

@@ -2,6 +2,7 @@
 //!
 //! Nothing here replaces a part of the product: it starts the real binaries and asks them what they did.
 
+pub mod bot;
 pub mod cluster_suite;
 pub mod contact_sheet;
 pub mod gcs;

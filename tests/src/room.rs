@@ -58,12 +58,17 @@ impl PracticeRoom {
         answer(self.http.post(url).json(&json!({}))).await
     }
 
+    /// Any action of the control API, such as `{"do": "chat", "who": "Clara", "text": "Hello"}`, or a list of them.
+    pub async fn perform(&self, code: &str, action: Value) -> Result<Value> {
+        answer(self.http.post(format!("{}/control/rooms/{code}/actions", self.origin)).json(&action)).await
+    }
+
     /// The host ends the call for everyone.
     pub async fn end(&self, code: &str) -> Result<Value> {
         answer(self.http.post(format!("{}/control/rooms/{code}/end", self.origin)).json(&json!({}))).await
     }
 
-    /// The ground-truth log of joins and leaves.
+    /// The ground-truth log: joins and leaves, who spoke when, what was written.
     pub async fn log(&self, code: &str) -> Result<Value> {
         answer(self.http.get(format!("{}/control/rooms/{code}/log", self.origin))).await
     }
@@ -75,9 +80,21 @@ impl PracticeRoom {
 
     /// Brings a synthetic participant into the room; it leaves when dropped.
     pub fn participant_process(&self, code: &str, name: &str, role: &str, tone_hz: u32, folder: &Path) -> Result<Process> {
+        self.company_process(code, (name, role, tone_hz), &[], folder)
+    }
+
+    /// Brings a synthetic participant (name, role, tone) with persons for company, all in one browser.
+    pub fn company_process(
+        &self,
+        code: &str,
+        (name, role, tone_hz): (&str, &str, u32),
+        company: &[&str],
+        folder: &Path,
+    ) -> Result<Process> {
         let mut command = Command::new(binary("practice-room")?);
         command.args(["participant", "--origin", &self.origin, "--room", code, "--name", name, "--role", role]);
         command.args(["--tone", &tone_hz.to_string(), "--duration", "900"]);
+        command.args(company.iter().flat_map(|name| ["--with", name]));
         Process::start(command, &folder.join(format!("participant-{name}.log")))
     }
 }

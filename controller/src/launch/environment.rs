@@ -37,6 +37,10 @@ pub const MANAGER_ONLY: &[&str] = &[
 pub const BOT_ONLY: &[&str] = &[
     "CHROME_PATH",
     "SIGNAL_PACKS_DIR",
+    "BROWSER_PROFILE_DIR",
+    "BROWSER_STORAGE_STATE",
+    "DEBUG_BUNDLE",
+    "READ_CHAT",
     "LD_LIBRARY_PATH",
     "FONTCONFIG_PATH",
     "FONTCONFIG_FILE",

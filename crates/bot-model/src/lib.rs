@@ -5,6 +5,8 @@
 //! meeting-bot, and the invariants as predicates that tests and production checks share.
 
 pub mod configuration;
+pub mod debug_bundle;
+pub mod display_name;
 pub mod document;
 pub mod exit_code;
 pub mod ids;
@@ -14,9 +16,14 @@ pub mod lifecycle;
 pub mod manifest;
 pub mod meeting_url;
 pub mod object_prefix;
+pub mod other_bots;
 pub mod outcome;
+pub mod people;
+pub mod platform;
 pub mod process;
+pub mod quality;
 pub mod schedule;
 pub mod scratch;
 pub mod segment;
 pub mod session;
+pub mod timeline;

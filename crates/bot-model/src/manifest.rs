@@ -8,7 +8,9 @@ use crate::document::{Artifact, FrozenList, FrozenPart, TimelineEvent};
 use crate::ids::InstanceId;
 use crate::meeting_url::Platform;
 use crate::outcome::Outcome;
+use crate::quality::Quality;
 use crate::segment::{RawKind, RawName};
+use crate::timeline::PeopleSummary;
 
 /// The shape of `recording.json` that this version writes.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -34,12 +36,21 @@ pub struct RecordingManifest {
     pub parts: Vec<ManifestPart>,
     /// Times between two parts that nobody recorded.
     pub gaps: Vec<Gap>,
-    /// `video.mp4` and `audio.m4a`.
+    /// `video.mp4` and `audio.m4a`, and `timeline.json` where there is one.
     pub artifacts: Vec<Artifact>,
     /// Hash of the frozen list that the files were made of.
     pub segments_sha256: String,
+    /// How picture and sound were; absent where nobody watched them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
     /// Names below `raw/` that the files were made of; the only ones that retention may delete.
     pub raw: Vec<String>,
+    /// Who was there and who spoke, where the bot told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<PeopleSummary>,
+    /// Full address of the folder of the latest debug bundle, where a session left one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug: Option<String>,
     /// What happened.
     #[serde(default)]
     pub timeline: Vec<TimelineEvent>,
@@ -87,15 +98,12 @@ pub struct RecordingPointer {
 }
 
 impl FrozenPart {
-    /// The raw names of this part: info, initialisation segment, then the segments in order.
+    /// The raw names of this part: info, initialisation segment, then the segments and the qualities in order.
     pub fn raw_names(&self) -> Vec<RawName> {
         let name = |kind, crc32c| RawName { attempt: self.attempt, run: self.run.clone(), part: self.part, kind, crc32c };
         let mut names = vec![name(RawKind::Part, self.info_crc32c), name(RawKind::Init, self.init_crc32c)];
-        let digits = self.segment_crc32c.as_bytes().chunks_exact(8);
-        for (seq, crc) in (self.first_seq..).zip(digits) {
-            let crc = std::str::from_utf8(crc).ok().and_then(|text| u32::from_str_radix(text, 16).ok());
-            names.extend(crc.map(|crc| name(RawKind::Segment(seq), crc)));
-        }
+        names.extend((self.first_seq..).zip(checksums(&self.segment_crc32c)).map(|(seq, crc)| name(RawKind::Segment(seq), crc)));
+        names.extend((0..).zip(checksums(&self.quality_crc32c)).map(|(seq, crc)| name(RawKind::Quality(seq), crc)));
         names
     }
 
@@ -136,6 +144,12 @@ impl FrozenList {
     }
 }
 
+/// Eight hex digits each.
+fn checksums(digits: &str) -> impl Iterator<Item = u32> + '_ {
+    let eights = digits.as_bytes().chunks_exact(8);
+    eights.filter_map(|crc| std::str::from_utf8(crc).ok().and_then(|text| u32::from_str_radix(text, 16).ok()))
+}
+
 fn frozen_parts(names: &[RawName]) -> Vec<FrozenPart> {
     let crc = |kind| names.iter().find(|name| name.kind == kind).map(|name| name.crc32c);
     let (Some(info), Some(init), Some(first)) = (crc(RawKind::Part), crc(RawKind::Init), names.first()) else {
@@ -148,9 +162,17 @@ fn frozen_parts(names: &[RawName]) -> Vec<FrozenPart> {
             _ => None,
         })
         .collect();
+    // Facts about the part, so they stand once, with its first segments; from the first on without a hole.
+    let qualities = names.iter().filter_map(|name| match name.kind {
+        RawKind::Quality(seq) => Some((seq, name.crc32c)),
+        _ => None,
+    });
+    let qualities = (0..).zip(qualities).take_while(|(due, (seq, _))| due == seq);
+    let mut quality_crc32c: String = qualities.map(|(_, (_, crc))| format!("{crc:08x}")).collect();
     segments
         .chunk_by(|a, b| a.0 + 1 == b.0)
         .map(|run| FrozenPart {
+            quality_crc32c: std::mem::take(&mut quality_crc32c),
             attempt: first.attempt,
             run: first.run.clone(),
             part: first.part,

@@ -73,6 +73,16 @@ impl ObjectPrefix {
         format!("{}/raw/{}", self.0, name.path())
     }
 
+    /// Name of a piece of a journal below `raw/`.
+    pub fn journal(&self, piece: &crate::people::Piece) -> String {
+        format!("{}/raw/{}", self.0, piece.path())
+    }
+
+    /// The folder of a run's debug bundle, with a trailing slash; `run` is a run label.
+    pub fn debug_folder(&self, attempt: u32, run: &str) -> String {
+        format!("{}/debug/{attempt}-{run}/", self.0)
+    }
+
     /// The folder of raw objects, with a trailing slash.
     pub fn raw_folder(&self) -> String {
         format!("{}/raw/", self.0)
@@ -89,6 +99,8 @@ pub enum ObjectName {
     Audio,
     /// [`crate::manifest::RecordingManifest`].
     Manifest,
+    /// [`crate::timeline::Timeline`]; absent where the bot told nothing of the people.
+    Timeline,
 }
 
 impl ObjectName {
@@ -98,6 +110,7 @@ impl ObjectName {
             Self::Video => "video.mp4",
             Self::Audio => "audio.m4a",
             Self::Manifest => "recording.json",
+            Self::Timeline => "timeline.json",
         }
     }
 
@@ -106,7 +119,7 @@ impl ObjectName {
         match self {
             Self::Video => "video/mp4",
             Self::Audio => "audio/mp4",
-            Self::Manifest => "application/json",
+            Self::Manifest | Self::Timeline => "application/json",
         }
     }
 }

@@ -113,6 +113,12 @@ outcomes! {
     JoinPageNotRecognised = "join_page_not_recognised", Platform, Failed, "The platform's page showed no known way to join; a newer signal pack may be needed.";
     /// The page did not load or stopped answering.
     PageUnresponsive = "page_unresponsive", Platform, Failed, "The platform's page did not load or stopped answering.";
+    /// The profile or storage state with which the bot was to join could not be used.
+    IdentityUnusable = "identity_unusable", Configuration, Failed, "The signed-in identity could not be used.";
+    /// The platform's client could not connect to the call.
+    CouldNotConnect = "could_not_connect", Platform, Failed, "The platform's client could not connect to the call.";
+    /// The connection to the call was lost while in it, and did not come back within the limit.
+    ConnectionLost = "connection_lost", Ours, Failed, "The connection to the call was lost and did not come back.";
     /// The browser ended by itself.
     BrowserCrashed = "browser_crashed", Ours, Failed, "The browser crashed.";
     /// Picture or sound could not be captured.

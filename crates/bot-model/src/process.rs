@@ -33,12 +33,32 @@ pub const MEETING_INACTIVITY_MINUTES: &str = "MEETING_INACTIVITY_MINUTES";
 pub const INACTIVITY_DETECTION_START_DELAY_MINUTES: &str = "INACTIVITY_DETECTION_START_DELAY_MINUTES";
 /// Minutes in the waiting room after which the bot gives up.
 pub const LOBBY_TIMEOUT_MINUTES: &str = "LOBBY_TIMEOUT_MINUTES";
+/// Minutes that the bot waits for a host who has not started the call.
+pub const HOST_TIMEOUT_MINUTES: &str = "HOST_TIMEOUT_MINUTES";
+/// Seconds from opening the call's page to asking to join.
+pub const JOIN_TIMEOUT_SECONDS: &str = "JOIN_TIMEOUT_SECONDS";
+/// Seconds that the platform's client may try to get its connection back.
+pub const RECONNECT_TIMEOUT_SECONDS: &str = "RECONNECT_TIMEOUT_SECONDS";
+/// Names of other bots, separated by commas, `*` for anything ([`crate::other_bots`]); they replace the default list.
+pub const OTHER_BOT_NAMES: &str = "OTHER_BOT_NAMES";
+/// Platforms that are not built in ([`crate::platform::OtherPlatforms`]); for controller, manager and meeting-bot alike.
+pub const OTHER_PLATFORMS: &str = "OTHER_PLATFORMS";
 /// Seconds alone, after somebody had been there, until the bot leaves.
 pub const EVERYONE_LEFT_SECONDS: &str = "EVERYONE_LEFT_SECONDS";
 /// Seconds alone from the start until the bot leaves.
 pub const NO_ONE_JOINED_SECONDS: &str = "NO_ONE_JOINED_SECONDS";
 /// Name shown where the document names none.
 pub const DEFAULT_BOT_NAME: &str = "DEFAULT_BOT_NAME";
+/// Posted to the chat of each call once; unset posts nothing.
+pub const GREETING: &str = "GREETING";
+/// `true` opens the chat's pane, for the meeting-bot.
+pub const READ_CHAT: &str = "READ_CHAT";
+/// When a session leaves a debug bundle, for the meeting-bot: `off`, `failures` or `always`.
+pub const DEBUG_BUNDLE: &str = "DEBUG_BUNDLE";
+/// A Chromium profile folder whose identity the meeting-bot takes; copied at each session's start, never written to.
+pub const BROWSER_PROFILE_DIR: &str = "BROWSER_PROFILE_DIR";
+/// A storage state file (cookies, local storage) whose identity the meeting-bot takes.
+pub const BROWSER_STORAGE_STATE: &str = "BROWSER_STORAGE_STATE";
 /// Hours that raw segments are kept after `done`.
 pub const RAW_RETENTION_HOURS: &str = "RAW_RETENTION_HOURS";
 /// What an absent [`RAW_RETENTION_HOURS`] means.
@@ -64,7 +84,7 @@ pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 17] = [
+pub const HANDED_ON: [&str; 23] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -75,7 +95,13 @@ pub const HANDED_ON: [&str; 17] = [
     LOBBY_TIMEOUT_MINUTES,
     EVERYONE_LEFT_SECONDS,
     NO_ONE_JOINED_SECONDS,
+    HOST_TIMEOUT_MINUTES,
+    JOIN_TIMEOUT_SECONDS,
+    RECONNECT_TIMEOUT_SECONDS,
+    OTHER_BOT_NAMES,
+    OTHER_PLATFORMS,
     DEFAULT_BOT_NAME,
+    GREETING,
     RAW_RETENTION_HOURS,
     SIDECAR_CONTRACT,
     SIDECAR_CALLBACK_PORT,

@@ -4,13 +4,14 @@
 //! `part.json` ([`PartInfo`], written first), `init.mp4`, `seg-000000.m4s`, … and, once the part is over,
 //! `part-end.json` ([`PartEnd`]). A segment appears under its final name only when it is closed and is never written
 //! again. `init.mp4` is empty until the first segment closes (measured, reference media.md), so it counts
-//! only together with `seg-000000.m4s`.
+//! only together with `seg-000000.m4s`. About once a minute `quality-000000.json`, … ([`crate::quality::Stretch`]) says how the
+//! picture and the sound were; each is final once it is there.
 //!
 //! A part that one of the existing images recorded lies there under the same names: `init.mp4` is its head (of a WebM, all before the
 //! first cluster), the segments are byte runs, and together they are the file as it was. The first bytes tell which it is.
 //!
-//! In the bucket: `{gcs_path}/raw/a{attempt}-{run}/p{part}/{seq:06}-{crc32c:08x}.m4s`, `init-{crc32c:08x}.mp4` and
-//! `part-{crc32c:08x}.json`. The checksum in the name makes a create-only upload idempotent: "exists" means "identical".
+//! In the bucket: `{gcs_path}/raw/a{attempt}-{run}/p{part}/{seq:06}-{crc32c:08x}.m4s`, `init-{crc32c:08x}.mp4`,
+//! `part-{crc32c:08x}.json` and `quality{seq:06}-{crc32c:08x}.json`. The checksum in the name makes a create-only upload idempotent: "exists" means "identical".
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,11 @@ pub fn parse_segment_file(name: &str) -> Option<u32> {
     (digits.len() >= 6 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
+/// File name of a stretch's quality on disk.
+pub fn quality_file(seq: u32) -> String {
+    format!("quality-{seq:06}.json")
+}
+
 /// What a raw object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "seq")]
@@ -81,6 +87,8 @@ pub enum RawKind {
     Init,
     /// A media segment and its sequence number.
     Segment(u32),
+    /// How a stretch of the part was: [`crate::quality::Stretch`] as JSON, and its sequence number.
+    Quality(u32),
 }
 
 /// The name of one raw object below `{gcs_path}/raw/`; equal names mean equal bytes.
@@ -108,6 +116,7 @@ impl RawName {
             RawKind::Part => format!("{folder}/part-{crc32c:08x}.json"),
             RawKind::Init => format!("{folder}/init-{crc32c:08x}.mp4"),
             RawKind::Segment(seq) => format!("{folder}/{seq:06}-{crc32c:08x}.m4s"),
+            RawKind::Quality(seq) => format!("{folder}/quality{seq:06}-{crc32c:08x}.json"),
         }
     }
 
@@ -122,6 +131,7 @@ impl RawName {
             ("part", "json") => RawKind::Part,
             ("init", "mp4") => RawKind::Init,
             (seq, "m4s") => RawKind::Segment(seq.parse().ok()?),
+            (quality, "json") => RawKind::Quality(quality.strip_prefix("quality")?.parse().ok()?),
             _ => return None,
         };
         let name = Self {
@@ -147,8 +157,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn raw_names_round_trip(attempt in 1u32..1000, run in "[a-z0-9]{1,32}", part in 0u32..1000, seq in 0u32..2_000_000, crc in any::<u32>(), which in 0..3) {
-            let kind = match which { 0 => RawKind::Part, 1 => RawKind::Init, _ => RawKind::Segment(seq) };
+        fn raw_names_round_trip(attempt in 1u32..1000, run in "[a-z0-9]{1,32}", part in 0u32..1000, seq in 0u32..2_000_000, crc in any::<u32>(), which in 0..4) {
+            let kind = match which { 0 => RawKind::Part, 1 => RawKind::Init, 2 => RawKind::Quality(seq), _ => RawKind::Segment(seq) };
             let name = RawName { attempt, run, part, kind, crc32c: crc };
             prop_assert_eq!(RawName::parse(&name.path()), Some(name));
         }

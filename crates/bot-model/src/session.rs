@@ -3,7 +3,7 @@
 //! One session a process. `POST /v1/session` starts it and is idempotent by `session_id`; `GET /v1/session` is both
 //! the poll that keeps the bot alive (see [`DEAD_MAN_SWITCH`]) and the source of truth;
 //! `GET /v1/session/events` streams the same changes as server-sent events; `POST /v1/session/leave` ends it;
-//! `GET /v1/session/screenshot` answers a PNG. Media never crosses this interface: it lies in `output_dir`
+//! `GET /v1/session/people` answers who is there ([`PersonNow`]); `GET /v1/session/screenshot` answers a PNG. Media never crosses this interface: it lies in `output_dir`
 //! (see [`crate::segment`]).
 
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meeting_url::MeetingUrl;
 use crate::outcome::OutcomeKind;
+use crate::people::Role;
 
 /// A bot whose manager has not polled for this long leaves the call and ends by itself, so that no bot outlives its
 /// manager by more than a minute (invariant I9).
@@ -24,6 +25,8 @@ pub const LEAVE_BUDGET: Duration = Duration::from_secs(10);
 
 /// The three deadlines of a run lie this far apart: the meeting-bot's own limits, the manager's above them, the Job's above that.
 pub const OVERSTAY: Duration = Duration::from_secs(600);
+/// Longest greeting, in characters.
+pub const GREETING_CHARACTERS: usize = 500;
 
 /// Body of `POST /v1/session`. 201 when started, 200 when this very session runs already, 409 when another does,
 /// 400 with a reason when it is unusable.
@@ -47,13 +50,18 @@ pub struct StartSession {
     pub greeting: Option<String>,
 }
 
-/// When the bot gives up or leaves by itself. All in seconds.
+/// When the bot gives up or leaves by itself. All in seconds. What a manager of another version leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionLimits {
     /// From opening the page to asking to join.
     pub join_timeout_secs: u64,
     /// From asking to join to being admitted.
     pub lobby_timeout_secs: u64,
+    /// From asking to join to being admitted, where the host has not started the call.
+    pub host_timeout_secs: u64,
+    /// The client says that it reconnects, for this long.
+    pub reconnect_secs: u64,
     /// From being admitted to leaving.
     pub max_recording_secs: u64,
     /// Alone for this long after somebody had been there.
@@ -64,6 +72,8 @@ pub struct SessionLimits {
     pub silence_secs: u64,
     /// See `silence_secs`.
     pub silence_start_delay_secs: u64,
+    /// Names of other bots ([`crate::other_bots`]): they do not count as people.
+    pub other_bot_names: Vec<String>,
 }
 
 impl SessionLimits {
@@ -78,11 +88,14 @@ impl Default for SessionLimits {
         Self {
             join_timeout_secs: 120,
             lobby_timeout_secs: 15 * 60,
+            host_timeout_secs: 15 * 60,
+            reconnect_secs: 120,
             max_recording_secs: 600 * 60,
             everyone_left_secs: 60,
             no_one_joined_secs: 10 * 60,
             silence_secs: 15 * 60,
             silence_start_delay_secs: 5 * 60,
+            other_bot_names: crate::other_bots::defaults(),
         }
     }
 }
@@ -147,6 +160,12 @@ pub struct SessionState {
     pub left_at: Option<DateTime<Utc>>,
     /// Others in the call, as the platform's page says; absent while unknown.
     pub others_in_call: Option<u32>,
+    /// Who is there now, by numbers; names are at `GET /v1/session/people`.
+    #[serde(default)]
+    pub people: PeopleNow,
+    /// The greeting was posted.
+    #[serde(default)]
+    pub has_greeted: bool,
     /// Media health while recording.
     pub media: MediaHealth,
     /// How it ended.
@@ -174,6 +193,65 @@ pub struct MediaHealth {
     pub silent_secs: f64,
     /// Every audio stream of this browser, and none other, plays to this bot's sink.
     pub sink_is_right: bool,
+    /// The sound server has not answered, or has had no sink of ours, for this long.
+    #[serde(default)]
+    pub sink_lost_secs: f64,
+    /// The last looks at the page show another picture than the recording, or the page gave none.
+    #[serde(default)]
+    pub picture_differs: bool,
+    /// Nothing was heard of the captured sound, silence included, for this long.
+    #[serde(default)]
+    pub sound_age_secs: f64,
+    /// So long has somebody spoken by the platform's own signal since a sound was last recorded.
+    #[serde(default)]
+    pub unheard_secs: f64,
+    /// There were samples at full scale for so many of the last ten seconds.
+    #[serde(default)]
+    pub clipped_secs: f64,
+    /// How far the sound has moved against the picture since the part began; positive when it is late.
+    #[serde(default)]
+    pub drift_ms: Option<i64>,
+    /// Frames of the running part.
+    #[serde(default)]
+    pub frames: u64,
+    /// Of these, repetitions.
+    #[serde(default)]
+    pub frames_duplicated: u64,
+    /// Frames that the running part left out.
+    #[serde(default)]
+    pub frames_dropped: u64,
+    /// Share of the last half minute's frames that are repetitions or were left out, from 0 to 1.
+    #[serde(default)]
+    pub frames_lost_share: f64,
+    /// Free bytes where the recording is written.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
+}
+
+/// Who is there now, as far as the page tells it. Small, whatever the call's size.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeopleNow {
+    /// People, without this bot and others.
+    pub people: u32,
+    /// Other bots.
+    pub bots: u32,
+    /// Numbers of those who speak, at most 8.
+    pub speaking: Vec<u32>,
+    /// Chat messages seen.
+    pub chat_messages: u64,
+}
+
+/// One of those who are there: an element of the answer of `GET /v1/session/people`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonNow {
+    /// Number within the session.
+    pub person: u32,
+    /// As shown; untrusted.
+    pub name: String,
+    /// What they are.
+    pub role: Role,
+    /// Speaks now.
+    pub is_speaking: bool,
 }
 
 /// How a session ended.
@@ -197,7 +275,7 @@ pub struct LeaveRequest {
 /// One line of the session's timeline; also a server-sent event, whose `id:` is `seq`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionEvent {
-    /// From 1, without gaps.
+    /// From 1, without gaps. Of a very long session only the newest events are kept.
     pub seq: u64,
     /// When.
     pub at: DateTime<Utc>,
@@ -220,6 +298,23 @@ pub enum SessionEventKind {
         /// Others in the call.
         others: u32,
     },
+    /// Somebody came; numbers only, names are no matter of events.
+    PersonJoined {
+        /// Number within the session.
+        person: u32,
+    },
+    /// Somebody left.
+    PersonLeft {
+        /// Number within the session.
+        person: u32,
+    },
+    /// Somebody began or ceased to speak.
+    Speaking {
+        /// Number within the session.
+        person: u32,
+        /// True when it began.
+        began: bool,
+    },
     /// ffmpeg began a new part.
     PartStarted {
         /// From 0.
@@ -227,10 +322,19 @@ pub enum SessionEventKind {
     },
     /// A watchdog saw something, or saw it end.
     Watchdog {
-        /// `segments_stalled`, `picture_black`, `picture_frozen`, `wrong_sink`, `capture_exited`.
+        /// `segments_stalled`, `picture_black`, `picture_frozen`, `wrong_sink`, `sink_lost`, `sound_stalled`, `audio_missing`,
+        /// `audio_clipping`, `av_drift`, `frames_missing`, `disk_low`, `capture_exited`.
         signal: String,
         /// True when it began, false when it ended.
         raised: bool,
+    },
+    /// Something is done about a watchdog's signal.
+    Remedy {
+        /// `rebind` (sink and capture anew, the call goes on), `reload` (left, and the page opened again), `rejoin` (the same with
+        /// a browser, display and sink anew).
+        remedy: String,
+        /// The watchdog's signal.
+        signal: String,
     },
     /// A step of the signal pack was done; the pack's own step name.
     Step {

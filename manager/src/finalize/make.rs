@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bot_model::document::{FrozenList, FrozenPart};
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
+use bot_model::quality::Stretch;
 use bot_model::segment::{PartInfo, RawKind, RawName, part_folder};
 use bytes::Bytes;
 use chrono::Duration;
@@ -30,6 +31,8 @@ pub(super) struct MadePart {
     pub(super) frozen: FrozenPart,
     pub(super) info: PartInfo,
     pub(super) probe: Probe,
+    /// How picture and sound were.
+    pub(super) quality: Vec<Stretch>,
     file: PathBuf,
     sound_secs: f64,
 }
@@ -86,19 +89,22 @@ async fn make_part(
 ) -> Result<Option<MadePart>, FinalizeError> {
     let fragments = place.folder.join(format!("part-{index}.fragments.mp4"));
     let mut file = tokio::fs::File::create(&fragments).await?;
-    let (mut info, mut covered, mut container) = (None, Fragments::default(), Container::Mp4);
+    let (mut info, mut quality, mut covered, mut container) = (None, Vec::new(), Fragments::default(), Container::Mp4);
     let names = stream::iter(frozen.raw_names());
     let mut raw = names.map(async |name| (name.kind, raw_bytes(objects, prefix, place, &name).await)).buffered(FETCHED_AT_ONCE);
     while let Some((kind, bytes)) = raw.next().await {
-        let bytes = bytes?;
-        if kind == RawKind::Part {
-            info = serde_json::from_slice::<PartInfo>(&bytes).ok();
-        } else {
-            if kind == RawKind::Init {
-                container = Container::of(&bytes);
+        match kind {
+            // What is lost of these must not cost the recording.
+            RawKind::Quality(_) => quality.extend(bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+            RawKind::Part => info = serde_json::from_slice::<PartInfo>(&bytes?).ok(),
+            RawKind::Init | RawKind::Segment(_) => {
+                let bytes = bytes?;
+                if kind == RawKind::Init {
+                    container = Container::of(&bytes);
+                }
+                covered.read(&bytes);
+                tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
             }
-            covered.read(&bytes);
-            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
         }
     }
     tokio::io::AsyncWriteExt::flush(&mut file).await?;
@@ -115,7 +121,7 @@ async fn make_part(
     let tolerance = PART_TOLERANCE_SECS + info.audio_lag_ms.unsigned_abs() as f64 / 1_000.0;
     agree(remade.secs, probed.duration_secs, tolerance, "a part")?;
     let info = PartInfo { started_at, ..info };
-    Ok(Some(MadePart { frozen: frozen.clone(), info, probe: probed, file: made, sound_secs: remade.sound_secs }))
+    Ok(Some(MadePart { frozen: frozen.clone(), info, probe: probed, quality, file: made, sound_secs: remade.sound_secs }))
 }
 
 /// What the raw bytes of a part say, to judge its file by: not what the program that made the file says of it.

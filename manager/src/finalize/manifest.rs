@@ -4,6 +4,7 @@ use bot_model::document::{Artifact, FrozenList, TimelineEvent};
 use bot_model::lifecycle::Phase;
 use bot_model::manifest::{Gap, MANIFEST_VERSION, ManifestPart, RecordingManifest};
 use bot_model::outcome::Outcome;
+use bot_model::quality::{Quality, Stretch};
 use bot_model::segment::RawName;
 use bot_store::Store;
 use bot_store::protocol::InstanceRecord;
@@ -41,6 +42,7 @@ pub(super) async fn manifest(
         });
         offset_secs += part.probe.duration_secs;
     }
+    let gaps = gaps(&listed);
     Ok(RecordingManifest {
         schema_version: MANIFEST_VERSION,
         bot_instance_id: instance.id.clone(),
@@ -49,11 +51,14 @@ pub(super) async fn manifest(
         ended_at: listed.last().map_or(started_at, end_of),
         duration_secs,
         outcome: outcome.cloned(),
-        gaps: gaps(&listed),
+        quality: quality(parts, &gaps, duration_secs),
+        gaps,
         parts: listed,
         artifacts: artifacts.to_vec(),
         segments_sha256: frozen.sha256.clone(),
         raw: frozen.raw_names().iter().map(RawName::path).collect(),
+        people: None,
+        debug: instance.facts.debug.clone(),
         timeline,
     })
 }
@@ -66,6 +71,12 @@ fn belongs_to_the_recording(event: &TimelineEvent, last_attempt: u32) -> bool {
 
 fn end_of(part: &ManifestPart) -> DateTime<Utc> {
     part.started_at + seconds(part.duration_secs)
+}
+
+fn quality(parts: &[MadePart], gaps: &[Gap], duration_secs: f64) -> Option<Quality> {
+    let parts: Vec<Vec<Stretch>> = parts.iter().map(|part| part.quality.clone()).collect();
+    let gaps: Vec<f64> = gaps.iter().map(|gap| gap.duration_secs).collect();
+    Quality::of(&parts, &gaps, duration_secs)
 }
 
 /// The times between two parts that nobody recorded; less than half a second is no gap.

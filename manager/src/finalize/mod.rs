@@ -7,6 +7,7 @@
 mod fragments;
 mod make;
 mod manifest;
+mod people;
 mod pointers;
 mod publish;
 
@@ -118,7 +119,8 @@ async fn files_of(
         }
         let artifacts: Vec<Artifact> = files.iter().map(|file| file.artifact.clone()).collect();
         let duration_secs = made.video.1.duration_secs;
-        let manifest = manifest((store, &record), &made.parts, frozen, &artifacts, outcome, duration_secs).await?;
+        let mut manifest = manifest((store, &record), &made.parts, frozen, &artifacts, outcome, duration_secs).await?;
+        files.extend(Box::pin(people::timeline(objects, prefix, place, &mut manifest)).await?);
         let file = place.folder.join(ObjectName::Manifest.file_name());
         tokio::fs::write(&file, serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::other)?).await?;
         files.push(ready(objects, prefix, ObjectName::Manifest, &file, None).await?);

@@ -2,11 +2,13 @@
 //! life), its phases become steps of the lifecycle, the lease is renewed, segments are carried out.
 
 mod drain;
+mod greeting;
 mod leaving;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bot_model::display_name::display_name as clean_name;
 use bot_model::document::RecordingProgress;
 use bot_model::lifecycle::{Phase, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
@@ -125,12 +127,18 @@ fn start_session(config: &Config, keeper: &Keeper<'_>, folder: &std::path::Path)
     StartSession {
         session_id: format!("{}-a{}-{}", config.instance, config.attempt, config.run_id),
         meeting: facts.meeting_url.clone(),
-        display_name: facts.bot_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| config.default_bot_name.clone()),
+        display_name: display_name(facts.bot_name.as_deref(), &config.default_bot_name),
         output_dir: folder.to_owned(),
         limits: config.limits.clone(),
         capture: CaptureSettings::default(),
-        greeting: None,
+        greeting: greeting::greeting(config, keeper),
     }
+}
+
+/// A backend may have written the instance itself, and the default is a setting: neither is trusted to be a name.
+fn display_name(given: Option<&str>, default: &str) -> String {
+    let names = [given.unwrap_or_default(), default, "Meeting Bot"].map(clean_name);
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
 }
 
 impl Follower<'_, '_> {
@@ -183,6 +191,9 @@ impl Follower<'_, '_> {
             self.admitted_at = state.admitted_at;
         }
         self.left_at = state.left_at.or(self.left_at);
+        if state.has_greeted {
+            self.has_greeted().await;
+        }
         self.take_steps(state.phase).await;
         let end = state.end.filter(|_| state.phase == SessionPhase::Ended)?;
         let can_rejoin =

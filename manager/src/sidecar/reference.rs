@@ -18,7 +18,7 @@ use std::time::Duration;
 use base64_name::stem;
 use bot_model::meeting_url::Platform;
 use bot_model::outcome::OutcomeKind;
-use bot_model::session::{MediaHealth, SessionEnd, SessionLimits, SessionPhase, SessionState, StartSession};
+use bot_model::session::{MediaHealth, PeopleNow, SessionEnd, SessionLimits, SessionPhase, SessionState, StartSession};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
@@ -191,6 +191,10 @@ impl Reference {
             Platform::Meet => "google",
             Platform::Teams => "microsoft",
             Platform::Zoom => "zoom",
+            other @ Platform::Other(_) => {
+                let message = format!("an existing image joins Meet, Teams and Zoom, not {other}");
+                return Err(SidecarError::Refused { status: 400, message });
+            }
         };
         // Rebuilt from what was parsed; a practice room's address is the bot's own to resolve.
         let url = session.meeting.join_url(None).unwrap_or_else(|| session.meeting.expose());
@@ -256,6 +260,8 @@ impl Reference {
             admitted_at: job.and_then(|job| job.admitted).map(|(at, _)| at),
             left_at: job.and_then(|job| job.left_at),
             others_in_call: None,
+            people: PeopleNow::default(),
+            has_greeted: false,
             media: MediaHealth { part: cut.part, segments: cut.segments, bytes: cut.bytes, ..MediaHealth::default() },
             end: job.and_then(|job| job.end.clone()),
             last_event: 0,

@@ -50,6 +50,8 @@ impl Sidecar {
             admitted_at: None,
             left_at: None,
             others_in_call: None,
+            people: bot_model::session::PeopleNow::default(),
+            has_greeted: false,
             media: MediaHealth::default(),
             end: None,
             last_event: 0,
@@ -92,6 +94,16 @@ impl Sidecar {
     /// Hears a request to leave, and does nothing.
     pub(crate) fn stays(&self) {
         self.lock().stays = true;
+    }
+
+    /// The session that was asked for last.
+    pub(crate) fn session(&self) -> StartSession {
+        self.lock().session.clone().unwrap()
+    }
+
+    /// The greeting was posted.
+    pub(crate) fn has_greeted(&self) {
+        self.lock().state.has_greeted = true;
     }
 
     pub(crate) fn starts(&self) -> u32 {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -10,6 +12,8 @@ use tokio::process::Command;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep};
 
+use super::console::Console;
+use super::identity::StorageState;
 use super::page::Page;
 use super::pipe::{CdpError, CdpEvent, CdpPipe};
 use crate::children::{ChildGroup, SpawnError};
@@ -29,6 +33,9 @@ const STREAM_OF_SILENCE: &str = "(async () => {
     await context.resume();
     return context.state;
 })()";
+
+/// Chromium's own mark of its process for sound.
+const SOUND_PROCESS: &str = "--utility-sub-type=audio.mojom.AudioService";
 
 /// Why there is no browser.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +75,11 @@ pub struct Browser {
     process: ChildGroup,
     cdp: CdpPipe,
     page: Page,
+    console: Console,
     failure: watch::Receiver<Option<&'static str>>,
+    /// The tab that plays silence.
+    sound_tab: Option<String>,
+    closes_new_tabs: Arc<AtomicBool>,
 }
 
 impl Browser {
@@ -78,16 +89,35 @@ impl Browser {
         display.lend(&mut command);
         sink.lend(&mut command);
         command.args(flags(options)).arg(format!("--user-data-dir={}", scratch.profile().display())).arg("about:blank");
-        command.stdout(Stdio::null()).stderr(scratch.log("browser.log")?);
-        let (process, cdp) = spawn_with_pipe(command)?;
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let log = scratch.log("browser.log")?;
+        let (mut process, cdp) = spawn_with_pipe(command)?;
+        let console = process.child_mut().stderr.take().map(|from| Console::follow(from, log)).unwrap_or_default();
         let (page, target) = attach(&cdp).await?;
-        let failure = watch_for_failure(&cdp, page.clone(), target);
-        Ok(Self { process, cdp, page, failure })
+        let closes_new_tabs = Arc::default();
+        let watched = Watched { cdp: cdp.clone(), page: page.clone(), target, closes_new_tabs: Arc::clone(&closes_new_tabs) };
+        let failure = watched.watch_for_failure();
+        Ok(Self { process, cdp, page, console, failure, sound_tab: None, closes_new_tabs })
     }
 
     /// Its tab.
     pub fn page(&self) -> &Page {
         &self.page
+    }
+
+    /// The end of what it and its pages said on their consoles. Untrusted, and full of what the page knows.
+    pub fn console(&self) -> Vec<String> {
+        self.console.lines()
+    }
+
+    /// Takes an identity: cookies at once, local storage with each page of its origin that is opened from now on.
+    pub async fn take_identity(&self, state: &StorageState) -> Result<(), CdpError> {
+        self.cdp.call(None, "Storage.setCookies", json!({ "cookies": state.cookies() }), CALL).await?;
+        if let Some(source) = state.local_storage_script() {
+            let params = json!({ "source": source, "worldName": "identity" });
+            self.page.call("Page.addScriptToEvaluateOnNewDocument", params, CALL).await?;
+        }
+        Ok(())
     }
 
     /// The process group that all its processes belong to.
@@ -110,17 +140,48 @@ impl Browser {
         Ok(())
     }
 
+    /// From now on the call's page has the browser for itself: what it opens in other windows is closed, and it can save no files.
+    pub async fn keep_to_one_page(&self) -> Result<(), CdpError> {
+        self.closes_new_tabs.store(true, Ordering::Relaxed);
+        self.cdp.call(None, "Browser.setDownloadBehavior", json!({ "behavior": "deny" }), CALL).await.map(drop)
+    }
+
     /// Opens the way from the browser to the sink and keeps it open, with a stream of silence from a tab of its own.
     ///
     /// The first stream has to start the browser's audio process and connect to the sink. A call's sound that comes meanwhile piles
     /// up in the jitter buffer and is then played late, for many seconds, until the buffer has caught up. With the way open, a
     /// call's stream plays at once; and its lag can be measured before the recording begins.
-    pub async fn open_sound(&self) -> Result<(), CdpError> {
+    pub async fn open_sound(&mut self) -> Result<(), CdpError> {
+        // In a call, it would be taken for a window of the page's.
+        let closes_new_tabs = self.closes_new_tabs.swap(false, Ordering::Relaxed);
+        let opened = self.play_silence().await;
+        self.closes_new_tabs.store(closes_new_tabs, Ordering::Relaxed);
+        opened
+    }
+
+    async fn play_silence(&mut self) -> Result<(), CdpError> {
+        if let Some(before) = self.sound_tab.take() {
+            self.cdp.call(None, "Target.closeTarget", json!({ "targetId": before }), CALL).await?;
+        }
         let method = "Target.createTarget";
         let answer = self.cdp.call(None, method, json!({ "url": "about:blank", "background": true }), CALL).await?;
         let target = answer["targetId"].as_str().ok_or(CdpError::Incomplete { method, what: "targetId" })?;
+        self.sound_tab = Some(target.to_owned());
         let tab = attach_to(&self.cdp, target).await?;
         tab.evaluate(STREAM_OF_SILENCE).await.map(drop)
+    }
+
+    /// Ends the process that plays sound. The browser starts another as soon as something is to be played.
+    pub fn restart_sound(&self) {
+        for process in processes_of(self.group()) {
+            let command_line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            // Chromium's processes write their command line as one text, with blanks.
+            let plays = command_line.windows(SOUND_PROCESS.len()).any(|window| window == SOUND_PROCESS.as_bytes());
+            if let Some(process) = rustix::process::Pid::from_raw(process).filter(|_| plays) {
+                // One that has ended by itself is what this is to bring about.
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
     }
 
     /// Asks it to close, then ends its group.
@@ -130,6 +191,12 @@ impl Browser {
             self.process.stop(Duration::from_millis(500)).await;
         }
     }
+}
+
+fn processes_of(group: rustix::process::Pid) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    processes.filter(|process| crate::children::is_in_group(*process, group)).collect()
 }
 
 fn flags(options: &LaunchOptions) -> Vec<String> {
@@ -155,6 +222,8 @@ fn flags(options: &LaunchOptions) -> Vec<String> {
         "--password-store=basic",
         "--use-mock-keychain",
         "--disable-dev-shm-usage",
+        // Pages' consoles come along with it (see `console`).
+        "--enable-logging=stderr",
         // Hides the bar that warns of command-line flags: it would cover the top of the recording.
         "--test-type",
     ]
@@ -217,44 +286,70 @@ async fn first_tab(cdp: &CdpPipe) -> Result<String, BrowserError> {
     Err(BrowserError::NoTab)
 }
 
-/// Follows the browser's events: answers dialogs, and reports the first thing that breaks.
-fn watch_for_failure(cdp: &CdpPipe, page: Page, target: String) -> watch::Receiver<Option<&'static str>> {
-    let (report, failure) = watch::channel(None);
-    let (mut events, mut closed) = (cdp.events(), cdp.closed());
-    tokio::spawn(async move {
-        loop {
-            let event = tokio::select! {
-                () = until_true(&mut closed) => Err(broadcast::error::RecvError::Closed),
-                event = events.recv() => event,
-            };
-            let broken = match event {
-                Ok(event) => on_event(&event, &page, &target).await,
-                Err(broadcast::error::RecvError::Lagged(_)) => None,
-                Err(broadcast::error::RecvError::Closed) => Some("the browser has ended"),
-            };
-            if broken.is_some() {
-                report.send_replace(broken);
-                return;
+/// What the browser's events are followed for.
+struct Watched {
+    cdp: CdpPipe,
+    page: Page,
+    target: String,
+    closes_new_tabs: Arc<AtomicBool>,
+}
+
+impl Watched {
+    /// Follows the browser's events: answers dialogs, closes pop-ups, and reports the first thing that breaks.
+    fn watch_for_failure(self) -> watch::Receiver<Option<&'static str>> {
+        let (report, failure) = watch::channel(None);
+        let (mut events, mut closed) = (self.cdp.events(), self.cdp.closed());
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    () = until_true(&mut closed) => Err(broadcast::error::RecvError::Closed),
+                    event = events.recv() => event,
+                };
+                let broken = match event {
+                    Ok(event) => self.on_event(&event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.answer_dialog(); // one may have been among the lost ones, and a page in a dialog says nothing more
+                        None
+                    }
+                    Err(broadcast::error::RecvError::Closed) => Some("the browser has ended"),
+                };
+                if broken.is_some() {
+                    report.send_replace(broken);
+                    return;
+                }
             }
+        });
+        failure
+    }
+
+    fn on_event(&self, event: &CdpEvent) -> Option<&'static str> {
+        let is_ours = event.params.get("targetId").and_then(Value::as_str) == Some(&self.target);
+        match event.method.as_str() {
+            "Inspector.targetCrashed" => return Some("the tab has crashed"),
+            "Target.targetCrashed" if is_ours => return Some("the tab has crashed"),
+            "Target.targetDestroyed" if is_ours => return Some("the tab was closed"),
+            "Page.javascriptDialogOpening" => self.answer_dialog(),
+            "Target.targetCreated" => self.close_new_tab(&event.params["targetInfo"]),
+            _ => {}
         }
-    });
-    failure
+        None
+    }
+
+    /// Not waited for: the next event may be another dialog.
+    fn answer_dialog(&self) {
+        let page = self.page.clone();
+        tokio::spawn(async move { page.call("Page.handleJavaScriptDialog", json!({ "accept": true }), CALL).await });
+    }
+
+    fn close_new_tab(&self, info: &Value) {
+        let id = info["targetId"].as_str().filter(|id| *id != self.target);
+        if let Some(id) = id.filter(|_| info["type"] == "page" && self.closes_new_tabs.load(Ordering::Relaxed)) {
+            let (cdp, params) = (self.cdp.clone(), json!({ "targetId": id }));
+            tokio::spawn(async move { cdp.call(None, "Target.closeTarget", params, CALL).await });
+        }
+    }
 }
 
 async fn until_true(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
-}
-
-async fn on_event(event: &CdpEvent, page: &Page, target: &str) -> Option<&'static str> {
-    let is_ours = event.params.get("targetId").and_then(Value::as_str) == Some(target);
-    match event.method.as_str() {
-        "Inspector.targetCrashed" => Some("the tab has crashed"),
-        "Target.targetCrashed" if is_ours => Some("the tab has crashed"),
-        "Target.targetDestroyed" if is_ours => Some("the tab was closed"),
-        "Page.javascriptDialogOpening" => {
-            let _ = page.call("Page.handleJavaScriptDialog", json!({ "accept": true }), CALL).await;
-            None
-        }
-        _ => None,
-    }
 }

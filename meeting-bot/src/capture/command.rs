@@ -19,10 +19,12 @@ use ffmpeg_sidecar::command::FfmpegCommand;
 use super::part::Way;
 use crate::sink::SINK_NAME;
 
-/// Below this the sound counts as silence.
-pub const SILENCE: &str = "-60dB";
 /// Frames a queue may hold; more let ffmpeg grow by gigabytes when it falls behind (measured).
 const PICTURE_QUEUE: &str = "16";
+
+/// For each packet of sound (some 40 ms) its time in the file and the loudness of the last few, on standard output.
+const LOUDNESS: &str = "astats=metadata=1:reset=5:measure_perchannel=none:measure_overall=Peak_level+Flat_factor,\
+    ametadata=mode=print:file=-:direct=1";
 
 /// The arguments for a part that starts at `started_at`, to be run in the part's folder.
 pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime<Utc>) -> Vec<String> {
@@ -31,7 +33,8 @@ pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime
     let rate = settings.frames_per_second.to_string();
     let group = (settings.frames_per_second * settings.segment_secs).to_string();
     let size = format!("{}x{}", settings.width, settings.height);
-    command.args(["-hide_banner", "-nostats", "-copyts"]);
+    // What the meter reads: see `super::meter`.
+    command.args(["-hide_banner", "-nostats", "-progress", "pipe:1", "-stats_period", "1", "-copyts"]);
     command.args(["-itsoffset", &picture_zero, "-thread_queue_size", PICTURE_QUEUE, "-f", "x11grab", "-draw_mouse", "0"]);
     command.args(["-framerate", &rate, "-video_size", &size]).input(way.display);
     command.args(["-itsoffset", &sound_zero, "-thread_queue_size", "1024", "-f", "pulse", "-fragment_size", "7680"]);
@@ -40,7 +43,8 @@ pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime
     command.args(["-c:v", "libx264", "-preset", &settings.preset, "-crf", &settings.crf.to_string(), "-threads", "1"]);
     command.args(["-pix_fmt", "yuv420p", "-bf", "0", "-rc-lookahead", "0"]);
     command.args(["-g", &group, "-keyint_min", &group, "-sc_threshold", "0"]);
-    command.args(["-af", &format!("aresample=async=500:first_pts=0,silencedetect=noise={SILENCE}:duration=1")]);
+    // `async` keeps the sound on its stamps, which come from the wall clock as the picture's do.
+    command.args(["-af", &format!("aresample=async=500:first_pts=0,{LOUDNESS}")]);
     command.args(["-c:a", "aac", "-aac_coder", "fast", "-b:a", "96k"]);
     command.args(["-f", "hls", "-hls_time", &settings.segment_secs.to_string(), "-hls_segment_type", "fmp4"]);
     command.args(["-hls_playlist_type", "event", "-hls_list_size", "0"]);

@@ -1,10 +1,7 @@
-//! What the watchdogs make of what they see: pure bookkeeping of how long something has been so, and which signals
-//! are raised.
+//! What the watchdogs make of what they see: pure bookkeeping of how long something has been so.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
-
-use bot_model::session::MediaHealth;
 
 use super::picture::Thumbnail;
 use crate::sink::Stream;
@@ -62,26 +59,32 @@ pub fn stall_limit(segment_secs: u32) -> Duration {
     Duration::from_secs(u64::from(segment_secs) * 3 + 8)
 }
 
-/// A black picture is worth a signal after this.
-const BLACK: f64 = 20.0;
-/// A still picture is normal while a slide is shown; only a long one is worth a signal.
-const FROZEN: f64 = 120.0;
+/// Frames repeated or left out, over the last half minute.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Losses(VecDeque<(Duration, u64, u64)>);
 
-/// Which watchdog signals are raised.
-#[derive(Debug, Clone, Default)]
-pub struct Signals(BTreeMap<&'static str, bool>);
+/// As far back as losses count.
+const LOSSES_OVER: Duration = Duration::from_secs(30);
+/// Less says nothing.
+const LEAST_FRAMES: u64 = 60;
 
-impl Signals {
-    /// The signals that changed, with their new value.
-    pub fn changes(&mut self, health: &MediaHealth, segment_secs: u32) -> Vec<(&'static str, bool)> {
-        let stalled = health.part.is_some() && health.segment_age_secs > stall_limit(segment_secs).as_secs_f64();
-        let now = [
-            ("segments_stalled", stalled),
-            ("picture_black", health.black_secs >= BLACK),
-            ("picture_frozen", health.frozen_secs >= FROZEN),
-            ("wrong_sink", !health.sink_is_right),
-        ];
-        now.into_iter().filter(|(name, raised)| self.0.insert(name, *raised).unwrap_or(false) != *raised).collect()
+impl Losses {
+    /// Takes in the part's counters: frames, and those of them that were repeated or left out.
+    pub fn see(&mut self, frames: u64, lost: u64, now: Duration) {
+        if self.0.back().is_some_and(|(_, before, _)| *before > frames) {
+            self.0.clear();
+        }
+        self.0.push_back((now, frames, lost));
+        while self.0.len() > 2 && self.0.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > LOSSES_OVER) {
+            self.0.pop_front();
+        }
+    }
+
+    /// From 0 to 1.
+    pub fn share(&self) -> f64 {
+        let (Some((_, frames, lost)), Some((_, frames_now, lost_now))) = (self.0.front(), self.0.back()) else { return 0.0 };
+        let (frames, lost) = (frames_now - frames, lost_now.saturating_sub(*lost));
+        if frames < LEAST_FRAMES { 0.0 } else { (lost as f64 / frames as f64).min(1.0) }
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
     use super::*;
 
     fn stream(on_own_sink: bool, process: i32) -> Stream {
-        Stream { on_own_sink, process: Some(process) }
+        Stream { index: 1, on_own_sink, process: Some(process) }
     }
 
     #[test]
@@ -111,14 +114,19 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_told_when_it_begins_and_when_it_ends_and_not_between() {
-        let mut signals = Signals::default();
-        let good = MediaHealth { sink_is_right: true, ..MediaHealth::default() };
-        let black = MediaHealth { black_secs: 30.0, ..good.clone() };
-        assert_eq!(signals.changes(&good, 4), vec![]);
-        assert_eq!(signals.changes(&black, 4), vec![("picture_black", true)]);
-        assert_eq!(signals.changes(&black, 4), vec![]);
-        assert_eq!(signals.changes(&good, 4), vec![("picture_black", false)]);
+    fn only_the_losses_of_the_last_half_minute_count() {
+        let mut losses = Losses::default();
+        let at = Duration::from_secs;
+        losses.see(0, 0, at(0));
+        losses.see(30, 30, at(2));
+        assert!(losses.share() < f64::EPSILON, "too few frames to tell");
+        losses.see(150, 60, at(10));
+        assert!((losses.share() - 0.4).abs() < 1e-9);
+        losses.see(600, 60, at(40));
+        losses.see(750, 60, at(50));
+        assert!(losses.share() < f64::EPSILON);
+        losses.see(15, 0, at(51));
+        assert!(losses.share() < f64::EPSILON, "a new part counts from zero");
     }
 
     #[test]

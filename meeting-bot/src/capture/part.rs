@@ -10,10 +10,11 @@ use bot_model::session::CaptureSettings;
 use chrono::{DateTime, Utc};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStderr, Command};
+use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::time::Instant;
 
 use super::command;
+use super::meter::Meter;
 use crate::children::{ChildGroup, SpawnError};
 
 /// ffmpeg closes a segment within a fraction of this.
@@ -34,9 +35,9 @@ pub enum PartError {
 }
 
 /// What ffmpeg says while it runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Heard {
-    silent_since: Option<Instant>,
+    meter: Meter,
     last_lines: Vec<String>,
 }
 
@@ -56,6 +57,7 @@ pub struct Part {
     folder: PathBuf,
     process: ChildGroup,
     heard: Arc<Mutex<Heard>>,
+    began: Instant,
 }
 
 /// What lies closed in a part's folder.
@@ -85,13 +87,18 @@ impl Part {
         };
         write_json(&folder.join(segment::PART_INFO_FILE), &info)?;
         ffmpeg.args(command::arguments(settings, way, started_at)).current_dir(&folder);
-        ffmpeg.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        ffmpeg.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = ChildGroup::spawn("ffmpeg", &mut ffmpeg)?;
-        let heard = Arc::<Mutex<Heard>>::default();
+        let began = Instant::now();
+        let heard = Heard { meter: Meter::new(settings.frames_per_second), last_lines: Vec::new() };
+        let heard = Arc::new(Mutex::new(heard));
         if let Some(stderr) = process.child_mut().stderr.take() {
             tokio::spawn(listen(stderr, heard.clone()));
         }
-        Ok(Self { number, folder, process, heard })
+        if let Some(stdout) = process.child_mut().stdout.take() {
+            tokio::spawn(measure(stdout, heard.clone(), began));
+        }
+        Ok(Self { number, folder, process, heard, began })
     }
 
     /// Its number.
@@ -109,9 +116,14 @@ impl Part {
         closed(&self.folder)
     }
 
-    /// How long there has been no sound.
-    pub fn silent_for(&self) -> Duration {
-        self.heard().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
+    /// What ffmpeg says of picture and sound.
+    pub fn meter(&self) -> Meter {
+        self.heard().meter.clone()
+    }
+
+    /// Since it began.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The end of what ffmpeg said.
@@ -161,17 +173,19 @@ async fn listen(stderr: ChildStderr, heard: Arc<Mutex<Heard>>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.contains("silence_start:") {
-            // Reported one second in (the filter's duration).
-            heard.silent_since = Instant::now().checked_sub(Duration::from_secs(1));
-        } else if line.contains("silence_end:") {
-            heard.silent_since = None;
-        } else if !line.contains("Opening") {
+        if !line.contains("Opening") {
             if heard.last_lines.len() == LAST_LINES {
                 heard.last_lines.remove(0);
             }
             heard.last_lines.push(line);
         }
+    }
+}
+
+async fn measure(stdout: ChildStdout, heard: Arc<Mutex<Heard>>, began: Instant) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        heard.lock().unwrap_or_else(PoisonError::into_inner).meter.line(&line, began.elapsed());
     }
 }
 
@@ -195,7 +209,7 @@ fn next_part(output: &Path) -> std::io::Result<u32> {
     Ok(next)
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
+pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, serde_json::to_vec_pretty(value)?)?;
     std::fs::rename(temporary, path)

@@ -1,23 +1,25 @@
-//! The recording of one session: starts parts, watches them, begins a new one when the running one stalls or dies.
+//! The recording of one session: starts parts, watches them, begins a new one when the running one stalls or dies, or when it is
+//! asked to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use bot_model::quality::Happening;
 use bot_model::session::{CaptureSettings, MediaHealth};
+use futures::future::BoxFuture;
 use tokio::process::Command;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::health::{PictureWatch, Signals, sink_is_right, stall_limit};
+use super::health::stall_limit;
+use super::journal::QualityJournal;
 use super::part::{Closed, Part, PartError, Way};
-use super::picture::Thumbnail;
+use super::signals::Signals;
+use super::watch::{Watch, free_bytes};
 use crate::sink::Asker;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-const SINK_EVERY: u64 = 8;
-/// A picture is looked at each so many segments.
-const PICTURE_EVERY: u32 = 2;
 /// Less free space than this ends the recording in order, while there is still room to close it.
 const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// So many parts in a row may end without one closed segment before capture counts as failed.
@@ -25,6 +27,8 @@ const FRUITLESS_PARTS: u32 = 3;
 
 /// Makes the ffmpeg command with its environment (display, sink, private folders).
 pub type FfmpegFactory = Box<dyn Fn() -> Command + Send + Sync>;
+/// Makes a PNG of what the page shows, on another way than the display.
+pub type Screen = Box<dyn Fn() -> BoxFuture<'static, Option<Vec<u8>>> + Send + Sync>;
 
 /// What a recording needs.
 pub struct Setup {
@@ -42,12 +46,30 @@ pub struct Setup {
     pub sound_lag: Duration,
     /// True for a process of this bot's own browser.
     pub is_ours: Box<dyn Fn(i32) -> bool + Send + Sync>,
+    /// What the page shows.
+    pub screen: Screen,
+    /// Where to write down how it was.
+    pub journal: QualityJournal,
+    /// Closed by earlier recorders of the session.
+    pub before: Closed,
 }
 
 impl Setup {
     fn start_part(&self) -> Result<Part, PartError> {
-        Part::start(&self.output, &self.settings, &Way { display: &self.display, sound_lag: self.sound_lag }, (self.ffmpeg)())
+        let way = Way { display: &self.display, sound_lag: self.sound_lag };
+        let part = Part::start(&self.output, &self.settings, &way, (self.ffmpeg)())?;
+        self.journal.begin(part.folder());
+        Ok(part)
     }
+}
+
+/// What the platform's page says of the people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Somebody else is in the call.
+    pub others: bool,
+    /// Somebody else speaks.
+    pub speaking: bool,
 }
 
 /// What the recorder tells.
@@ -66,13 +88,14 @@ pub enum Report {
 /// A running recording.
 pub struct Recorder {
     stop: watch::Sender<bool>,
+    renew: mpsc::UnboundedSender<()>,
     task: JoinHandle<()>,
     /// Changes all the time.
     pub health: watch::Receiver<MediaHealth>,
     /// In order.
     pub reports: mpsc::UnboundedReceiver<Report>,
-    /// Tell it whether others are in the call.
-    pub others: watch::Sender<bool>,
+    /// Tell it what the page says.
+    pub present: watch::Sender<Present>,
 }
 
 impl Recorder {
@@ -80,33 +103,39 @@ impl Recorder {
     pub fn start(setup: Setup) -> Result<Self, PartError> {
         let part = setup.start_part()?;
         let (stop, stopped) = watch::channel(false);
+        let (renew, renewals) = mpsc::unbounded_channel();
         let (health_out, health) = watch::channel(MediaHealth { sink_is_right: true, ..MediaHealth::default() });
         let (reports_out, reports) = mpsc::unbounded_channel();
-        let (others, others_in) = watch::channel(false);
+        let (present, present_in) = watch::channel(Present::default());
         let run = Run {
+            before: setup.before,
             setup,
-            started: Instant::now(),
             last_closed: Closed::default(),
             grew_at: Instant::now(),
-            before: Closed::default(),
             fruitless: 0,
-            picture: PictureWatch::default(),
-            pictured: None,
+            watch: Watch::new(),
             signals: Signals::default(),
-            sink_right: true,
-            looks: 0,
-            others: others_in,
+            started: Instant::now(),
+            present: present_in,
             health: health_out,
             reports: reports_out,
         };
-        let task = tokio::spawn(run.record(part, stopped));
-        Ok(Self { stop, task, health, reports, others })
+        let task = tokio::spawn(run.record(part, stopped, renewals));
+        Ok(Self { stop, renew, task, health, reports, present })
     }
 
-    /// Closes the last segment and ends.
-    pub async fn stop(self) {
+    /// Ends the running part and begins another.
+    pub fn renew(&self) {
+        // A recorder that has ended says so by its reports.
+        let _ = self.renew.send(());
+    }
+
+    /// Closes the last segment and ends; answers what was closed, earlier recorders of the session included.
+    pub async fn stop(self) -> Closed {
         self.stop.send_replace(true);
         let _ = self.task.await;
+        let health = self.health.borrow();
+        Closed { segments: u32::try_from(health.segments).unwrap_or(u32::MAX), bytes: health.bytes }
     }
 }
 
@@ -118,18 +147,23 @@ struct Run {
     /// Closed in earlier parts.
     before: Closed,
     fruitless: u32,
-    picture: PictureWatch,
-    pictured: Option<u32>,
+    watch: Watch,
     signals: Signals,
-    sink_right: bool,
-    looks: u64,
-    others: watch::Receiver<bool>,
+    present: watch::Receiver<Present>,
     health: watch::Sender<MediaHealth>,
     reports: mpsc::UnboundedSender<Report>,
 }
 
+/// Why a part is followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Exited,
+    Stalled,
+    Asked,
+}
+
 impl Run {
-    async fn record(mut self, mut part: Part, mut stopped: watch::Receiver<bool>) {
+    async fn record(mut self, mut part: Part, mut stopped: watch::Receiver<bool>, mut renewals: mpsc::UnboundedReceiver<()>) {
         self.report(Report::PartStarted(part.number()));
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -139,31 +173,38 @@ impl Run {
                 _ = stopped.wait_for(|stop| *stop) => break,
                 _ = ticks.tick() => {}
             }
-            self.look(&part);
+            self.count(&part);
+            let present = *self.present.borrow();
             // The slow looks must not delay the end of the recording.
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => break,
-                () = self.look_closer(&part) => {}
+                () = self.watch.look(&self.setup, &part, self.last_closed, present) => {}
             }
             self.publish(&part);
-            let ended = part.has_ended();
-            let stalled = self.grew_at.elapsed() > stall_limit(self.setup.settings.segment_secs);
-            if ended.is_none() && !stalled {
-                continue;
-            }
-            match self.replace(part, ended.is_some()).await {
-                Some(next) => part = next,
-                None => return,
+            if let Some(why) = self.why_renew(&mut part, &mut renewals) {
+                match self.replace(part, why).await {
+                    Some(next) => part = next,
+                    None => return,
+                }
             }
         }
-        let number = part.number();
-        let closed = part.stop().await;
-        self.last_closed = closed;
-        self.publish_as(number, Duration::ZERO);
+        let health = self.health.borrow().clone();
+        self.last_closed = part.stop().await;
+        self.setup.journal.close();
+        self.tell(MediaHealth { segment_age_secs: 0.0, ..health });
     }
 
-    fn look(&mut self, part: &Part) {
+    fn why_renew(&self, part: &mut Part, renewals: &mut mpsc::UnboundedReceiver<()>) -> Option<Why> {
+        let asked = renewals.try_recv().is_ok();
+        if part.has_ended().is_some() {
+            return Some(Why::Exited);
+        }
+        let stalled = self.grew_at.elapsed() > stall_limit(self.setup.settings.segment_secs);
+        if stalled { Some(Why::Stalled) } else { asked.then_some(Why::Asked) }
+    }
+
+    fn count(&mut self, part: &Part) {
         let closed = part.closed();
         if closed != self.last_closed {
             self.last_closed = closed;
@@ -172,88 +213,74 @@ impl Run {
         }
     }
 
-    async fn look_closer(&mut self, part: &Part) {
-        self.looks += 1;
-        let now = self.started.elapsed();
-        if self.looks % SINK_EVERY == 1 {
-            if free_bytes(&self.setup.output).is_some_and(|free| free < LEAST_FREE_BYTES) {
-                self.report(Report::DiskFull);
-            }
-            let others = *self.others.borrow();
-            // No answer from a sound server is no evidence of a wrong one; silence is seen elsewhere.
-            if let Ok(streams) = self.setup.sink.streams().await {
-                self.sink_right = sink_is_right(&streams, &self.setup.is_ours, others, now);
-            }
-        }
-        let newest = self.last_closed.segments.checked_sub(1);
-        if newest != self.pictured && newest.is_some_and(|newest| newest % PICTURE_EVERY == 0) {
-            self.pictured = newest;
-            if let Some(picture) = Thumbnail::of_segment(part.folder(), newest.unwrap_or_default()).await {
-                self.picture.see(picture, now);
-            }
-        }
-    }
-
     fn publish(&mut self, part: &Part) {
-        self.publish_as(part.number(), part.silent_for());
+        let present = *self.present.borrow();
+        let (moment, health) = self.watch.moment(&self.setup, part, present);
+        self.setup.journal.count(&moment);
+        if health.free_bytes.is_some_and(|free| free < LEAST_FREE_BYTES) {
+            self.report(Report::DiskFull);
+        }
+        let health = MediaHealth { segment_age_secs: self.grew_at.elapsed().as_secs_f64(), ..health };
+        for (name, raised) in self.signals.changes(&health, self.setup.settings.segment_secs, self.started.elapsed()) {
+            self.watchdog(name, raised);
+        }
+        self.tell(health);
     }
 
-    fn publish_as(&mut self, number: u32, silent_for: Duration) {
-        let now = self.started.elapsed();
-        let health = MediaHealth {
-            part: Some(number),
-            segments: u64::from(self.before.segments + self.last_closed.segments),
+    fn tell(&self, health: MediaHealth) {
+        self.health.send_replace(MediaHealth {
+            segments: u64::from(self.before.segments) + u64::from(self.last_closed.segments),
             bytes: self.before.bytes + self.last_closed.bytes,
-            segment_age_secs: self.grew_at.elapsed().as_secs_f64(),
-            black_secs: self.picture.black.lasted(now).as_secs_f64(),
-            frozen_secs: self.picture.frozen.lasted(now).as_secs_f64(),
-            silent_secs: silent_for.as_secs_f64(),
-            sink_is_right: self.sink_right,
-        };
-        for (name, raised) in self.signals.changes(&health, self.setup.settings.segment_secs) {
-            self.report(Report::Watchdog(name, raised));
-        }
-        self.health.send_replace(health);
+            ..health
+        });
     }
 
-    /// Ends a part that died or stalled and begins the next; `None` when capture has failed for good.
-    async fn replace(&mut self, part: Part, exited: bool) -> Option<Part> {
-        tracing::warn!(part = part.number(), exited, output = ?part.last_lines(), "capture is interrupted, a new part begins");
-        if exited {
-            self.report(Report::Watchdog("capture_exited", true));
+    fn watchdog(&self, signal: &'static str, raised: bool) {
+        self.setup.journal.note(Happening::Watchdog { signal: signal.to_owned(), raised });
+        self.report(Report::Watchdog(signal, raised));
+    }
+
+    /// Ends a part that died or stalled, or is to be renewed, and begins the next; `None` when capture has failed for good.
+    async fn replace(&mut self, part: Part, why: Why) -> Option<Part> {
+        tracing::warn!(part = part.number(), ?why, output = ?part.last_lines(), "a new part begins");
+        if why == Why::Exited {
+            self.watchdog("capture_exited", true);
         }
-        let closed = if exited { part.conclude() } else { part.stop().await };
+        let closed = if why == Why::Exited { part.conclude() } else { part.stop().await };
+        self.setup.journal.close();
         self.before.segments += closed.segments;
         self.before.bytes += closed.bytes;
+        self.last_closed = Closed::default();
         self.fruitless = if closed.segments == 0 { self.fruitless + 1 } else { 0 };
         if self.fruitless >= FRUITLESS_PARTS {
-            self.report(Report::Failed(format!("{} parts in a row ended without a segment", self.fruitless)));
+            self.failed(format!("{} parts in a row ended without a segment", self.fruitless));
             return None;
         }
-        (self.last_closed, self.pictured) = (Closed::default(), None);
         self.grew_at = Instant::now();
+        self.watch.begin();
         match self.setup.start_part() {
             Ok(next) => {
                 self.report(Report::PartStarted(next.number()));
-                if exited {
-                    self.report(Report::Watchdog("capture_exited", false));
+                if why == Why::Exited {
+                    self.watchdog("capture_exited", false);
                 }
                 Some(next)
             }
             Err(error) => {
-                self.report(Report::Failed(error.to_string()));
+                self.failed(error.to_string());
                 None
             }
         }
+    }
+
+    /// A full disk makes ffmpeg fail in many ways; it is told by its own name.
+    fn failed(&self, why: String) {
+        let full = free_bytes(&self.setup.output).is_some_and(|free| free < LEAST_FREE_BYTES);
+        self.report(if full { Report::DiskFull } else { Report::Failed(why) });
     }
 
     fn report(&self, report: Report) {
         // A session that no longer listens is about to stop the recording.
         let _ = self.reports.send(report);
     }
-}
-
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let facts = rustix::fs::statvfs(folder).ok()?;
-    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }

@@ -7,9 +7,10 @@ use bot_model::session::SessionLimits;
 use tokio::time::{Instant, sleep};
 
 use super::decide::{Decision, History, Observed, decide};
-use super::pack::{Fill, Pack, Step, StepPhase};
+use super::pack::{Fill, Meaning, Pack, Step, StepPhase};
 use super::probe::{Possible, Probe, Seen};
 use crate::browser::{CdpError, Page};
+use crate::session::people::Crowd;
 
 /// What a tick brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Tick {
     pub others: Option<u32>,
     /// The step that was done.
     pub step: Option<String>,
+    /// Who is there, who speaks, what the chat shows.
+    pub crowd: Crowd,
 }
 
 /// The state of driving one page.
@@ -30,9 +33,14 @@ pub struct Engine {
     probe: Probe,
     limits: SessionLimits,
     display_name: String,
+    passcode: Option<String>,
     greeting: Option<String>,
+    has_greeted: bool,
+    reads_chat: bool,
     opened_at: Instant,
+    loading_since: Option<Instant>,
     history: History,
+    last_look: Seen,
     done: HashMap<String, Done>,
 }
 
@@ -49,11 +57,37 @@ const PATIENCE: u32 = 4;
 
 impl Engine {
     /// For a page that was just opened; `practice_host` is the practice room's host and port.
-    pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: String) -> Self {
+    pub fn new(page: Page, pack: Pack, practice_host: Option<String>, limits: SessionLimits, display_name: &str) -> Self {
+        let display_name = bot_model::display_name::display_name(display_name);
         let probe = Probe::new(&pack, practice_host);
         let history = History::default();
-        let greeting = None;
-        Self { greeting, page, pack, probe, limits, display_name, opened_at: Instant::now(), history, done: HashMap::new() }
+        let opened_at = Instant::now();
+        Self {
+            page,
+            pack,
+            probe,
+            limits,
+            display_name,
+            passcode: None,
+            greeting: None,
+            has_greeted: false,
+            reads_chat: false,
+            opened_at,
+            loading_since: None,
+            history,
+            last_look: Seen::default(),
+            done: HashMap::new(),
+        }
+    }
+
+    /// Types this where the page asks for the call's passcode.
+    pub fn with_passcode(&mut self, passcode: Option<String>) {
+        self.passcode = passcode;
+    }
+
+    /// Opens the chat's pane in the call, so that what is written can be seen (and is in the picture).
+    pub fn read_chat(&mut self) {
+        self.reads_chat = true;
     }
 
     /// Posts this to the call's chat once in the call.
@@ -61,13 +95,30 @@ impl Engine {
         self.greeting = greeting;
     }
 
+    /// True once a greeting was posted, or may have been.
+    pub fn has_greeted(&self) -> bool {
+        self.has_greeted
+    }
+
+    /// What the last tick saw.
+    pub fn last_look(&self) -> &Seen {
+        &self.last_look
+    }
+
+    /// Names of the steps that were done so far.
+    pub fn done_steps(&self) -> impl Iterator<Item = String> {
+        self.done.keys().cloned()
+    }
+
     /// One look, one decision, at most one step.
     pub async fn tick(&mut self, silent_for: Duration) -> Result<Tick, CdpError> {
         let mut seen = self.probe.look(&self.page).await?;
-        if !seen.loaded && self.opened_at.elapsed() < LOADING {
+        if self.is_loading(&seen) {
             seen = Seen::default();
         }
-        let observed = Observed { seen, silent_for };
+        self.know_self(&mut seen);
+        self.last_look.clone_from(&seen);
+        let observed = Observed { seen, silent_for, has_passcode: self.passcode.is_some() };
         if !observed.seen.problems.is_empty() {
             tracing::warn!(selectors = ?observed.seen.problems, "the browser refused selectors of the signal pack");
         }
@@ -77,18 +128,39 @@ impl Engine {
         let step = match decision {
             Decision::Stay => self.do_step(&observed.seen, &[StepPhase::Joining, StepPhase::BeforeCall]).await?,
             Decision::Wait => self.do_step(&observed.seen, &[StepPhase::BeforeCall]).await?,
+            Decision::Record if self.history.holds_still(now) => None,
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };
-        Ok(Tick { decision, others: observed.others(), step })
+        let others = observed.others(&self.limits);
+        let Seen { people, speaking, chat, .. } = observed.seen;
+        Ok(Tick { decision, others, step, crowd: Crowd { people, speaking, chat } })
     }
 
-    /// Does the pack's leaving steps until their targets are gone or `limit` has passed. True when they are gone.
+    /// Before the call, a page that still loads is given time: without its style sheets it shows what it hides later. In the call, a
+    /// frame that loads hides nothing of the rest.
+    fn is_loading(&mut self, seen: &Seen) -> bool {
+        self.loading_since = (!seen.loaded).then(|| self.loading_since.unwrap_or_else(Instant::now));
+        self.history.admitted_at.is_none() && self.loading_since.is_some_and(|since| since.elapsed() < LOADING)
+    }
+
+    /// Where the page marks nobody as the bot itself, the bot's own name does.
+    fn know_self(&self, seen: &mut Seen) {
+        let Some(people) = &mut seen.people else { return };
+        if !people.iter().any(|person| person.is_self)
+            && let Some(own) = people.iter_mut().find(|person| person.name == self.display_name)
+        {
+            own.is_self = true;
+        }
+    }
+
+    /// Does the pack's leaving steps until the page says that the bot has left, their targets are gone, or `limit` has passed. True when they are gone.
     pub async fn leave(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             let Ok(seen) = self.probe.look(&self.page).await else { return false };
-            if !seen.steps.iter().any(|possible| self.phase_of(possible) == Some(StepPhase::Leaving)) {
+            let is_out = seen.meanings.contains(&Meaning::Left);
+            if is_out || !seen.steps.iter().any(|possible| self.phase_of(possible) == Some(StepPhase::Leaving)) {
                 return true;
             }
             if self.do_step(&seen, &[StepPhase::Leaving]).await.is_err() {
@@ -103,9 +175,11 @@ impl Engine {
         let Some((step, at)) = self.possible(seen, phases) else { return Ok(None) };
         match step.fill {
             Some(Fill::DisplayName) => self.page.fill(at.at, &self.display_name).await?,
+            Some(Fill::Passcode) => self.page.fill(at.at, self.passcode.as_deref().unwrap_or_default()).await?,
             Some(Fill::Greeting) => {
                 // Taken first: a greeting that may have been posted is not posted again.
                 let greeting = self.greeting.take().unwrap_or_default();
+                self.has_greeted = true;
                 self.page.fill(at.at, &greeting).await?;
                 self.page.press_enter().await?;
             }
@@ -125,8 +199,7 @@ impl Engine {
         let mut pending = false;
         for possible in &seen.steps {
             let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
-            let filled = step.fill == Some(Fill::DisplayName) && possible.value.as_deref() == Some(&self.display_name);
-            if !phases.contains(&step.phase) || filled || (step.for_greeting && self.greeting.is_none()) {
+            if !phases.contains(&step.phase) || !self.is_wanted(step, possible) {
                 continue;
             }
             let done = self.done.get(&step.name);
@@ -137,6 +210,18 @@ impl Engine {
             pending |= step.phase == StepPhase::Joining && done.is_none_or(|done| done.times < PATIENCE);
         }
         None
+    }
+
+    /// The step has something to do: its field is not filled yet, there is something to fill it with, its purpose is given.
+    fn is_wanted(&self, step: &Step, possible: &Possible) -> bool {
+        let holds = possible.value.as_deref().unwrap_or_default();
+        let fill = match step.fill {
+            Some(Fill::DisplayName) => holds != self.display_name,
+            Some(Fill::Passcode) => self.passcode.as_ref().is_some_and(|code| code.chars().count() != holds.len()),
+            Some(Fill::Greeting) | None => true,
+        };
+        let (greets, chats) = (self.greeting.is_some(), self.reads_chat);
+        fill && (!step.for_greeting || greets) && (!step.for_chat || greets || chats)
     }
 
     fn phase_of(&self, possible: &Possible) -> Option<StepPhase> {

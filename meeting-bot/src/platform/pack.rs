@@ -1,16 +1,25 @@
 //! Signal packs: what a platform's page looks like in each state, which steps lead into the call and out of it, and
 //! where the number of participants can be read. Data only; checked on reading, with every problem named.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+mod meaning;
+mod people;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bot_model::meeting_url::Platform;
 use serde::{Deserialize, Serialize};
 
+pub use meaning::Meaning;
+pub use people::{Chat, Read, Roster, Speaking};
+
 /// The schema that this build reads.
 pub const SCHEMA: u32 = 1;
 
 const MEET: &str = include_str!("../../packs/meet.toml");
+const TEAMS: &str = include_str!("../../packs/teams.toml");
+const ZOOM: &str = include_str!("../../packs/zoom.toml");
 
 /// Why a pack is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -29,57 +38,28 @@ pub enum PackError {
     /// It is well-formed but says something impossible.
     #[error("the signal pack has {} problem(s):\n  - {}", .0.len(), .0.join("\n  - "))]
     Problems(Vec<String>),
+    /// It is named as another platform's.
+    #[error("the signal pack of {wanted} says that it describes {found:?}")]
+    Other {
+        /// By the file's name.
+        wanted: Platform,
+        /// By the pack.
+        found: String,
+    },
     /// There is none.
-    #[error("there is no signal pack for {0}; mount one by SIGNAL_PACKS_DIR")]
+    #[error("there is no signal pack for {0}: put {0}.toml into the folder that SIGNAL_PACKS_DIR names")]
     Missing(Platform),
 }
 
-/// What the page says when a state's predicates hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Meaning {
-    /// It asks for the guest's name.
-    NamePrompt,
-    /// It asks about microphone and camera.
-    DevicePrompt,
-    /// The button that asks to join is there.
-    ReadyToJoin,
-    /// The host has not started the call.
-    WaitingForHost,
-    /// Somebody has to let the bot in.
-    Lobby,
-    /// The bot is in the call and its controls are there.
-    InCall,
-    /// The request was refused.
-    Denied,
-    /// Nobody answered the request.
-    RequestTimedOut,
-    /// A signed-in account is wanted.
-    SignIn,
-    /// A captcha is shown.
-    Captcha,
-    /// The platform refuses this client.
-    Blocked,
-    /// There is no such call.
-    NotFound,
-    /// The host removed the bot.
-    Removed,
-    /// The call was ended.
-    Ended,
-    /// The page says that the bot has left.
-    Left,
-    /// The page says that nobody else is there.
-    Alone,
-}
-
-/// One thing that can be seen in the page; exactly one of `visible`, `text`, `button` and `host_differs` is set.
+/// One thing that can be seen in the page; exactly one of `visible`, `text`, `button`, `title` and `host_differs` is set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Predicate {
     /// An element that this CSS selector finds is visible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible: Option<String>,
-    /// One of these texts is shown (part of the visible text; typographic apostrophes count as plain ones).
+    /// One of these texts is shown: part of the visible text, in upper or lower case; typographic apostrophes count as plain ones,
+    /// and what people wrote themselves ([`Pack::user_content`]) does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Vec<String>>,
     /// With `text`: only inside visible elements that this selector finds.
@@ -88,6 +68,9 @@ pub struct Predicate {
     /// A visible button reads exactly one of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub button: Option<Vec<String>>,
+    /// The tab's title is exactly one of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<Vec<String>>,
     /// The page has left the platform's hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_differs: Option<bool>,
@@ -144,6 +127,8 @@ pub struct Target {
 pub enum Fill {
     /// The session's display name.
     DisplayName,
+    /// The call's passcode, from its address. Nothing is written where the address has none.
+    Passcode,
     /// The session's greeting, followed by Enter; done once.
     Greeting,
 }
@@ -164,6 +149,12 @@ pub struct Step {
     /// Done only while a greeting waits to be posted.
     #[serde(default)]
     pub for_greeting: bool,
+    /// Done only while a greeting waits to be posted or the chat is to be read.
+    #[serde(default)]
+    pub for_chat: bool,
+    /// Not done while this selector finds something visible.
+    #[serde(default)]
+    pub unless: Option<String>,
     /// This click asks to join; from then on the bot waits to be admitted.
     #[serde(default)]
     pub asks_to_join: bool,
@@ -204,11 +195,11 @@ pub struct Count {
 pub struct Pack {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Whose page it describes.
-    pub platform: Platform,
+    /// Whose page it describes: meet, teams, zoom, or a name of OTHER_PLATFORMS.
+    pub platform: String,
     /// The pack's own version; logged with each session.
     pub version: String,
-    /// The page's hosts; elsewhere means that the platform was left.
+    /// The page's hosts; elsewhere means that the platform was left. `.example.com` stands for every name below example.com.
     pub hosts: Vec<String>,
     /// Added to the call's address, such as the language.
     #[serde(default)]
@@ -216,6 +207,18 @@ pub struct Pack {
     /// Where participants can be counted.
     #[serde(default)]
     pub count: Vec<Count>,
+    /// Selectors of what people wrote themselves (chat, names, captions): no text or button in there is a sign of a state.
+    #[serde(default)]
+    pub user_content: Vec<String>,
+    /// Who is in the call.
+    #[serde(default)]
+    pub roster: Option<Roster>,
+    /// Who speaks.
+    #[serde(default)]
+    pub speaking: Option<Speaking>,
+    /// What is written.
+    #[serde(default)]
+    pub chat: Option<Chat>,
     /// What the page can show.
     pub state: Vec<State>,
     /// What to do.
@@ -226,11 +229,15 @@ impl Pack {
     /// The pack for `platform`: `{folder}/{platform}.toml` where there is one, else the built-in one.
     pub fn load(platform: Platform, folder: Option<&Path>) -> Result<Self, PackError> {
         if let Some(path) = folder.map(|folder| folder.join(format!("{platform}.toml"))).filter(|path| path.exists()) {
-            return Self::read(&path);
+            let pack = Self::read(&path)?;
+            let is_its = pack.platform == platform.as_str();
+            return if is_its { Ok(pack) } else { Err(PackError::Other { wanted: platform, found: pack.platform }) };
         }
         match platform {
             Platform::Meet => Self::parse(MEET),
-            Platform::Teams | Platform::Zoom => Err(PackError::Missing(platform)),
+            Platform::Teams => Self::parse(TEAMS),
+            Platform::Zoom => Self::parse(ZOOM),
+            Platform::Other(_) => Err(PackError::Missing(platform)),
         }
     }
 
@@ -244,100 +251,8 @@ impl Pack {
     /// Parses and checks a text.
     pub fn parse(text: &str) -> Result<Self, PackError> {
         let pack: Self = toml::from_str(text).map_err(|error| PackError::Syntax(error.to_string()))?;
-        let problems = pack.problems();
+        let problems = check::problems(&pack);
         if problems.is_empty() { Ok(pack) } else { Err(PackError::Problems(problems)) }
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.schema != SCHEMA {
-            problems.push(format!("schema is {}, this build reads {SCHEMA}", self.schema));
-        }
-        if self.hosts.is_empty() {
-            problems.push("hosts is empty: name the page's host".to_owned());
-        }
-        self.check_states(&mut problems);
-        self.check_steps(&mut problems);
-        self.check_counts(&mut problems);
-        problems
-    }
-
-    fn check_states(&self, problems: &mut Vec<String>) {
-        for state in &self.state {
-            let means = state.means;
-            if state.any.is_empty() && state.all.is_empty() {
-                problems.push(format!("state {means:?}: needs a predicate in any or all, or it would always hold"));
-            }
-            for predicate in state.any.iter().chain(&state.all).chain(&state.none) {
-                if let Some(problem) = predicate.problem() {
-                    problems.push(format!("state {means:?}: {problem}"));
-                }
-            }
-        }
-        for needed in [Meaning::InCall, Meaning::Ended] {
-            if !self.state.iter().any(|state| state.means == needed) {
-                problems
-                    .push(format!("no state means {needed:?}: the bot could not tell that it is in the call or that it is over"));
-            }
-        }
-    }
-
-    fn check_steps(&self, problems: &mut Vec<String>) {
-        let mut names = BTreeSet::new();
-        for step in &self.step {
-            if !names.insert(&step.name) {
-                problems.push(format!("step {:?} stands twice", step.name));
-            }
-            if step.target.selector.trim().is_empty() {
-                problems.push(format!("step {:?}: selector is empty", step.name));
-            }
-            if step.fill == Some(Fill::Greeting) && !(step.for_greeting && step.phase == StepPhase::InCall) {
-                problems.push(format!("step {:?}: fill = \"greeting\" needs for_greeting = true and phase in_call", step.name));
-            }
-            if step.asks_to_join && (step.phase != StepPhase::Joining || step.fill.is_some()) {
-                problems.push(format!("step {:?}: asks_to_join is for clicks in phase joining", step.name));
-            }
-        }
-        if !self.step.iter().any(|step| step.asks_to_join) {
-            problems.push("no step has asks_to_join".to_owned());
-        }
-        if !self.step.iter().any(|step| step.phase == StepPhase::Leaving) {
-            problems.push("no step leaves (phase = \"leaving\")".to_owned());
-        }
-    }
-
-    fn check_counts(&self, problems: &mut Vec<String>) {
-        let mut names = BTreeSet::new();
-        for count in &self.count {
-            if !names.insert(&count.name) {
-                problems.push(format!("count {:?} stands twice", count.name));
-            }
-            if count.number_in.is_some() && count.distinct.is_some() {
-                problems.push(format!("count {:?}: number_in and distinct exclude each other", count.name));
-            }
-        }
-    }
-}
-
-impl Predicate {
-    fn problem(&self) -> Option<String> {
-        let kinds = [self.visible.is_some(), self.text.is_some(), self.button.is_some(), self.host_differs.is_some()];
-        if kinds.iter().filter(|set| **set).count() != 1 {
-            return Some("a predicate sets exactly one of visible, text, button, host_differs".to_owned());
-        }
-        if self.within.is_some() && self.text.is_none() {
-            return Some("within belongs to text".to_owned());
-        }
-        if self.at_least.is_some() && self.visible.is_none() {
-            return Some("at_least belongs to visible".to_owned());
-        }
-        let texts = self.text.iter().chain(&self.button).flatten();
-        if texts.clone().any(|text| text.trim().is_empty())
-            || matches!((&self.text, &self.button), (Some(list), _) | (_, Some(list)) if list.is_empty())
-        {
-            return Some("an empty text would match every page".to_owned());
-        }
-        texts.clone().any(|text| text.contains('\u{2019}')).then(|| "write ' for the typographic apostrophe".to_owned())
     }
 }
 
@@ -346,10 +261,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_packs_are_valid() {
-        let pack = Pack::load(Platform::Meet, None).unwrap();
-        assert_eq!(pack.platform, Platform::Meet);
-        assert!(pack.count.len() >= 2, "being alone needs two sources");
+    fn the_built_in_packs_are_valid_and_complete() {
+        for platform in Platform::ALL {
+            let pack = Pack::load(platform, None).unwrap();
+            assert_eq!(pack.platform, platform.as_str());
+            assert!(pack.count.len() >= 2, "{platform}: being alone needs two sources");
+            assert!(pack.roster.is_some() && pack.speaking.is_some() && pack.chat.is_some(), "{platform}");
+            let missing: Vec<_> =
+                Meaning::ALL.into_iter().filter(|meaning| !pack.state.iter().any(|state| state.means == *meaning)).collect();
+            // Meet's client has neither launcher nor passcode.
+            let absent = [Meaning::Launcher, Meaning::PasscodePrompt, Meaning::WrongPasscode];
+            let absent = if platform == Platform::Meet { &absent[..] } else { &[] };
+            assert_eq!(missing, absent, "{platform}: no state means these");
+        }
     }
 
     #[test]
@@ -374,8 +298,8 @@ mod tests {
             "hosts is empty",
             "empty text",
             "exactly one of",
-            "InCall",
-            "Ended",
+            "means in_call",
+            "means ended",
             "selector is empty",
             "phase joining",
             "no step leaves",
@@ -392,15 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_under_another_s_name_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("zoom.toml"), MEET).unwrap();
+        let error = Pack::load(Platform::Zoom, Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("zoom") && error.contains("meet"), "{error}");
+    }
+
+    #[test]
     fn a_mounted_pack_wins_over_the_built_in_one() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("meet.toml"), MEET.replacen("version = \"", "version = \"mounted-", 1)).unwrap();
         assert!(Pack::load(Platform::Meet, Some(folder.path())).unwrap().version.starts_with("mounted-"));
-    }
-
-    #[test]
-    fn a_platform_without_a_pack_says_how_to_get_one() {
-        let error = Pack::load(Platform::Zoom, None).unwrap_err().to_string();
-        assert!(error.contains("SIGNAL_PACKS_DIR"), "{error}");
     }
 }

@@ -1,15 +1,21 @@
 //! The session's published state: what HTTP answers and what the run changes. The phase moves forward only.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
-use bot_model::session::{MediaHealth, SessionEnd, SessionEvent, SessionEventKind, SessionPhase, SessionState, StartSession};
+use bot_model::session::{
+    MediaHealth, PeopleNow, PersonNow, SessionEnd, SessionEvent, SessionEventKind, SessionPhase, SessionState, StartSession,
+};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::browser::Page;
+
+/// Events kept: ten hours of phases, parts and people, and the latest of those who speak.
+const EVENTS: usize = 20_000;
 
 /// What a start request meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +39,8 @@ pub struct Hub {
 #[derive(Debug)]
 struct Inner {
     state: SessionState,
-    events: Vec<SessionEvent>,
+    events: VecDeque<SessionEvent>,
+    roster: Vec<PersonNow>,
     polled_at: Instant,
     screenshot: Option<Vec<u8>>,
     page: Option<Page>,
@@ -56,11 +63,14 @@ impl Hub {
             admitted_at: None,
             left_at: None,
             others_in_call: None,
+            people: PeopleNow::default(),
+            has_greeted: false,
             media: MediaHealth::default(),
             end: None,
             last_event: 0,
         };
-        let inner = Inner { state, events: Vec::new(), polled_at: Instant::now(), screenshot: None, page: None };
+        let (events, roster) = (VecDeque::new(), Vec::new());
+        let inner = Inner { state, events, roster, polled_at: Instant::now(), screenshot: None, page: None };
         Self { inner: Mutex::new(inner), version: watch::Sender::new(0), leave: watch::Sender::new(None) }
     }
 
@@ -130,6 +140,23 @@ impl Hub {
         });
     }
 
+    /// Publishes who is there.
+    pub fn people(&self, now: PeopleNow, roster: Vec<PersonNow>) {
+        self.change(|inner, _| (inner.state.people, inner.roster) = (now, roster));
+    }
+
+    /// Who is there, by name.
+    pub fn roster(&self) -> Vec<PersonNow> {
+        self.lock().roster.clone()
+    }
+
+    /// Notes that the greeting was posted.
+    pub fn greeted(&self) {
+        if !self.lock().state.has_greeted {
+            self.change(|inner, _| inner.state.has_greeted = true);
+        }
+    }
+
     /// Publishes the recorder's health.
     pub fn media(&self, media: MediaHealth) {
         self.change(|inner, _| inner.state.media = media);
@@ -152,11 +179,12 @@ impl Hub {
         });
     }
 
-    /// Events after `seq`.
+    /// Events after `seq`, as far as they are kept.
     pub fn events_after(&self, seq: u64) -> Vec<SessionEvent> {
         let inner = self.lock();
-        let skip = usize::try_from(seq).unwrap_or(usize::MAX).min(inner.events.len());
-        inner.events[skip..].to_vec()
+        let first = inner.events.front().map_or(1, |event| event.seq);
+        let skip = usize::try_from((seq + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        inner.events.iter().skip(skip).cloned().collect()
     }
 
     /// Changes whenever the state does.
@@ -215,7 +243,10 @@ impl Hub {
 impl Inner {
     fn add(&mut self, at: DateTime<Utc>, kind: SessionEventKind) {
         self.state.last_event += 1;
-        self.events.push(SessionEvent { seq: self.state.last_event, at, kind });
+        self.events.push_back(SessionEvent { seq: self.state.last_event, at, kind });
+        if self.events.len() > EVENTS {
+            self.events.pop_front();
+        }
     }
 }
 
@@ -242,6 +273,17 @@ mod tests {
         let numbers: Vec<u64> = hub.events_after(2).iter().map(|event| event.seq).collect();
         assert_eq!(numbers, [3, 4, 5]);
         assert!(hub.events_after(99).is_empty());
+    }
+
+    #[test]
+    fn of_a_very_long_session_the_newest_events_are_kept_under_their_own_numbers() {
+        let hub = Hub::new();
+        for number in 0..EVENTS as u32 + 10 {
+            hub.event(SessionEventKind::PersonJoined { person: number });
+        }
+        let events = hub.events_after(0);
+        assert_eq!((events.len(), events[0].seq), (EVENTS, 11));
+        assert_eq!(hub.events_after(EVENTS as u64).len(), 10);
     }
 
     #[test]

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::CaptureSettings;
-use rustix::process::Pid;
 
-use crate::browser::{Browser, BrowserError, LaunchOptions};
-use crate::capture::part::PartError;
+use crate::browser::{Browser, BrowserError, CdpError, Identity, IdentityError, LaunchOptions, copy_profile};
+use crate::capture::journal::QualityJournal;
+use crate::capture::part::{Closed, PartError};
 use crate::capture::recorder::{Recorder, Setup};
+use crate::children::is_in_group;
 use crate::config::Config;
 use crate::display::{Display, DisplayError};
 use crate::scratch::Scratch;
-use crate::sink::{Asker, Sink, SinkError};
+use crate::sink::{Asker, Mended, Sink, SinkError};
 
 /// Of the sound on its way to the sink, where a call began before it was measured.
 const USUAL_LAG: Duration = Duration::from_millis(30);
@@ -31,15 +32,33 @@ pub(super) enum StudioError {
     Sink(#[from] SinkError),
     #[error(transparent)]
     Browser(#[from] BrowserError),
+    #[error("the profile {0}")]
+    Profile(#[from] IdentityError),
+    #[error("the browser refuses the storage state: {0}")]
+    StorageState(CdpError),
 }
 
 impl StudioError {
     pub(super) fn kind(&self) -> OutcomeKind {
         match self {
             Self::Browser(_) => OutcomeKind::BrowserCrashed,
+            Self::Profile(_) | Self::StorageState(CdpError::Refused { .. }) => OutcomeKind::IdentityUnusable,
+            Self::StorageState(_) => OutcomeKind::BrowserCrashed,
             Self::Scratch(_) | Self::Display(_) | Self::Sink(_) => OutcomeKind::CaptureFailed,
         }
     }
+}
+
+/// What a rebind did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rebound {
+    /// Sink and streams were as they should be.
+    Nothing,
+    /// Streams were moved to the sink, which may have been made anew.
+    Moved,
+    /// The sound server is a new one, and so is the browser's process for sound. Pages opened from now on play to it; those that
+    /// played to the old one stay silent (seen).
+    Anew,
 }
 
 pub(super) struct Studio {
@@ -53,6 +72,7 @@ pub(super) struct Studio {
 impl Studio {
     pub(super) async fn bring_up(config: &Config, capture: &CaptureSettings, practice: bool) -> Result<Self, StudioError> {
         let scratch = Arc::new(Scratch::create(config.scratch.as_deref())?);
+        take_profile(&config.identity, &scratch).await?;
         let (display, sink) = tokio::join!(Display::start(&scratch, capture.width, capture.height), Sink::start(&scratch));
         let (display, sink) = (display?, sink?);
         let options = LaunchOptions {
@@ -62,7 +82,10 @@ impl Studio {
             practice,
             is_sandboxed: config.is_sandboxed,
         };
-        let browser = Browser::start(&scratch, &display, &sink, &options).await?;
+        let mut browser = Browser::start(&scratch, &display, &sink, &options).await?;
+        if let Some(state) = &config.identity.state {
+            browser.take_identity(state).await.map_err(StudioError::StorageState)?;
+        }
         if let Err(error) = browser.open_sound().await {
             tracing::warn!(%error, "the way to the sink is not open yet; the first second of a call may be out of step");
         }
@@ -72,13 +95,19 @@ impl Studio {
     }
 
     /// Starts recording this studio's picture and sound into `output`.
-    pub(super) fn record(&self, output: &Path, settings: &CaptureSettings) -> Result<Recorder, PartError> {
+    pub(super) fn record(
+        &self,
+        output: &Path,
+        settings: &CaptureSettings,
+        journal: &QualityJournal,
+        before: Closed,
+    ) -> Result<Recorder, PartError> {
         let mut prepared = self.scratch.command(Path::new("ffmpeg"));
         self.display.lend(&mut prepared);
         self.sink.lend(&mut prepared);
         let environment: Vec<_> =
             prepared.as_std().get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-        let browser = self.browser.group();
+        let (browser, page) = (self.browser.group(), self.browser.page().clone());
         Recorder::start(Setup {
             output: output.to_owned(),
             settings: settings.clone(),
@@ -91,7 +120,29 @@ impl Studio {
             sink: self.sink.asker(),
             sound_lag: self.sound_lag.get().copied().unwrap_or(USUAL_LAG),
             is_ours: Box::new(move |process| is_in_group(process, browser)),
+            screen: Box::new(move || {
+                let page = page.clone();
+                Box::pin(async move { page.screenshot().await.ok() })
+            }),
+            journal: journal.clone(),
+            before,
         })
+    }
+
+    /// Brings sink and browser together again: the sound server runs and has the sink, and the browser's streams play to it.
+    pub(super) async fn rebind(&mut self) -> Result<Rebound, SinkError> {
+        let group = self.browser.group();
+        match self.sink.mend(&self.scratch, |process| is_in_group(process, group)).await? {
+            Mended::Nothing => return Ok(Rebound::Nothing),
+            Mended::Moved => return Ok(Rebound::Moved),
+            Mended::Anew => {}
+        }
+        // The browser's audio process has lost its server and does not look for another; the next one does.
+        self.browser.restart_sound();
+        if let Err(error) = self.browser.open_sound().await {
+            tracing::warn!(%error, "the way to the sink is not open");
+        }
+        Ok(Rebound::Anew)
     }
 
     /// Takes everything down, the browser first.
@@ -102,6 +153,14 @@ impl Studio {
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(self.scratch);
     }
+}
+
+/// Copies the profile where one is given: the browser writes to its own.
+async fn take_profile(identity: &Identity, scratch: &Scratch) -> Result<(), StudioError> {
+    let Some(from) = identity.profile.clone() else { return Ok(()) };
+    let to = scratch.profile();
+    let copied = tokio::task::spawn_blocking(move || copy_profile(&from, &to)).await;
+    Ok(copied.map_err(std::io::Error::other)??)
 }
 
 /// A stream's first readings are of its filling: the median of the later ones counts.
@@ -115,33 +174,5 @@ async fn measure_lag(sink: Asker, found: Arc<OnceLock<Duration>>) {
     if let Some(median) = readings.get(readings.len() / 2) {
         tracing::debug!(lag_ms = median.as_millis() as u64, "the sound's way to the sink is measured");
         let _ = found.set(*median);
-    }
-}
-
-/// Read from /proc: for a process that entered the container from outside, whose group's leader is not in it, `getpgid` answers 0,
-/// which no [`Pid`] can hold.
-fn is_in_group(process: i32, group: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // After the program's name, in brackets, which may hold anything: state, parent, group.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let found = after_name.split_whitespace().nth(2).and_then(|group| group.parse::<i32>().ok());
-    found == Some(group.as_raw_nonzero().get())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_group_of_a_process_is_told_apart_from_others() {
-        use std::os::unix::process::CommandExt as _;
-        let mut child = std::process::Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
-        let id = i32::try_from(child.id()).unwrap();
-        let group = Pid::from_raw(id).unwrap();
-        assert!(is_in_group(id, group));
-        assert!(!is_in_group(1, group), "another process's group");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!is_in_group(id, group), "it has ended");
     }
 }

@@ -20,17 +20,29 @@ impl Bot {
         Self::start_with(practice_origin, &[]).await
     }
 
-    pub(crate) async fn start_with(practice_origin: &str, settings: &[(&str, String)]) -> Self {
+    /// With further variables.
+    pub(crate) async fn start_with(practice_origin: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (port_file, output) = (folder.path().join("port"), folder.path().join("out"));
+        let output = folder.path().join("out");
         std::fs::create_dir(&output).unwrap();
+        Self::start_into(practice_origin, folder, output, variables).await
+    }
+
+    /// One that writes its recording somewhere else.
+    pub(crate) async fn start_into(
+        practice_origin: &str,
+        folder: tempfile::TempDir,
+        output: PathBuf,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let port_file = folder.path().join("port");
         let log = std::fs::File::create(folder.path().join("bot.log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_meeting-bot"))
             .env("MEETING_BOT_LISTEN", "127.0.0.1:0")
             .env("MEETING_BOT_PORT_FILE", &port_file)
             .env("MEETING_BOT_SCRATCH", folder.path().join("scratch"))
             .env("PRACTICE_ROOM_ORIGIN", practice_origin)
-            .envs(settings.iter().map(|(name, value)| (*name, value)))
+            .envs(variables.iter().copied())
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
@@ -118,17 +130,42 @@ impl Bot {
         self.output.join(bot_model::segment::part_folder(number))
     }
 
-    /// Plays a tone to this bot's sound server, as a crossed wire would.
-    pub(crate) fn play_into_its_sink(&self, hertz: u32) -> Child {
+    /// The address of this bot's sound server.
+    fn sound_server(&self) -> String {
         let session = std::fs::read_dir(self.scratch()).unwrap().next().unwrap().unwrap().path();
         let socket = [
             session.join("run/native"),
             Path::new("/tmp").join(format!("{}-run/native", session.file_name().unwrap().to_str().unwrap())),
         ];
-        let socket = socket.iter().find(|socket| socket.exists()).unwrap();
+        format!("unix:{}", socket.iter().find(|socket| socket.exists()).unwrap().display())
+    }
+
+    /// Lays a still picture over everything on this bot's display, as a dialog of the browser or the system would.
+    pub(crate) fn cover_its_display(&self) -> Child {
+        let is_capture =
+            |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "ffmpeg");
+        let capture = self.descendants().into_iter().find(is_capture).unwrap();
+        let environment = std::fs::read(format!("/proc/{capture}/environ")).unwrap();
+        let variables = environment.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+        let mut command = Command::new("ffplay");
+        command.args(["-v", "error", "-noborder", "-left", "0", "-top", "0", "-x", "1280", "-y", "720", "-f", "lavfi"]);
+        command.args(["-i", "smptebars=size=1280x720:rate=1"]).env("SDL_AUDIODRIVER", "dummy");
+        command.envs(variables.filter(|(name, _)| ["DISPLAY", "XAUTHORITY"].contains(name)));
+        command.stdin(Stdio::null()).spawn().expect("ffplay is missing: install the package ffmpeg")
+    }
+
+    /// Asks or tells this bot's sound server something.
+    pub(crate) fn pactl(&self, arguments: &[&str]) -> String {
+        let output = Command::new("pactl").args(arguments).env("PULSE_SERVER", self.sound_server()).output().unwrap();
+        assert!(output.status.success(), "pactl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Plays a tone to this bot's sound server, as a crossed wire would.
+    pub(crate) fn play_into_its_sink(&self, hertz: u32) -> Child {
         Command::new("ffmpeg")
             .args(["-v", "error", "-re", "-f", "lavfi", "-i", &format!("sine=frequency={hertz}"), "-f", "pulse", "intruder"])
-            .env("PULSE_SERVER", format!("unix:{}", socket.display()))
+            .env("PULSE_SERVER", self.sound_server())
             .stdin(Stdio::null())
             .spawn()
             .unwrap()

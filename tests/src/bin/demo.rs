@@ -1,8 +1,9 @@
 //! `make demo`: the whole job on this machine, with nothing but this machine.
 //!
 //! A practice room with two talking participants, a meeting scheduled now in the embedded store, the bot in the lobby,
-//! admitted, recording, the host ending the call, and the files. With `--meeting-url` it records a real call instead.
-//! Exit status 0 only if everything was verified, 64 for an address that is none, 130 after an interrupt, which calls the bot back.
+//! admitted, recording, the host ending the call, and the files. `--platform` says through whose client the bot joins.
+//! With `--meeting-url` it records a real call instead. Exit status 0 only if everything was verified, 64 for an address or a
+//! platform that is none, 130 after an interrupt, which calls the bot back.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -44,6 +45,8 @@ struct Args {
 }
 
 const ROOM: &str = "demo-room-one";
+/// Platforms that have a practice room.
+const PLATFORMS: [&str; 3] = ["meet", "teams", "zoom"];
 const BOT_NAME: &str = "Recorder";
 
 /// How long a bot that was called back may take to leave and to save what it has.
@@ -58,6 +61,10 @@ async fn main() -> ExitCode {
     args.meeting_url = args.meeting_url.filter(|url| !url.trim().is_empty());
     if let Some(Err(problem)) = args.meeting_url.as_deref().map(MeetingUrl::parse) {
         eprintln!("demo: MEETING_URL is refused: {problem}; write it like https://meet.google.com/abc-defg-hij");
+        return ExitCode::from(BAD_ADDRESS);
+    }
+    if !PLATFORMS.contains(&args.platform.as_str()) {
+        eprintln!("demo: PLATFORM={} has no practice room; there are {}", args.platform, PLATFORMS.join(", "));
         return ExitCode::from(BAD_ADDRESS);
     }
     let progress = Progress::new();
@@ -148,10 +155,9 @@ impl Progress {
 }
 
 async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<Recorded> {
-    ensure!(args.platform == "meet", "PLATFORM={} has no practice room yet; PLATFORM=meet has", args.platform);
     let room = PracticeRoom::start(run).await?;
     room.open(ROOM, json!({"lobby": true})).await?;
-    progress.say(format_args!("practice room open; look at it: {}/rooms/{ROOM}", room.origin));
+    progress.say(format_args!("practice room open, joined as on {}; look at it: {}/rooms/{ROOM}", args.platform, room.origin));
     let _people = participants(&room, run)?;
     for role in ["clock", "person"] {
         room.wait_for(ROOM, role, "in_call", Duration::from_secs(60)).await?;

@@ -402,6 +402,7 @@ fn frozen(segments: &[Segment]) -> FrozenList {
                 part: 0,
                 info_crc32c: 0,
                 init_crc32c: 0,
+                quality_crc32c: String::new(),
                 first_seq: *number,
                 segment_crc32c: "00000000".into(),
             }),

@@ -18,6 +18,8 @@ const EVERYTHING: &[(&str, &str)] = &[
     ("MEETING_BOT_MEMORY", "4Gi"),
     ("MEETING_BOT_SECCOMP_PROFILE", "profiles/chromium.json"),
     ("MANAGER_ENV_SECRET", "bucket-credentials"),
+    ("BOT_IDENTITY_SECRET", "bot-identity"),
+    ("DEBUG_BUNDLE", "always"),
     ("IMAGE_PULL_POLICY", "Always"),
     ("IMAGE_PULL_SECRETS", "one, two"),
     ("PRIORITY_CLASS", "meeting-bot"),

@@ -42,6 +42,8 @@ pub struct KubernetesConfig {
     pub seccomp_profile: Option<String>,
     /// A Secret whose keys become the manager's variables (credentials of an S3 bucket).
     pub manager_secret: Option<String>,
+    /// A Secret with the identity that the meeting-bots take.
+    pub identity_secret: Option<String>,
     /// What is left of a finished Job is removed after this long.
     pub ttl: Duration,
     /// SIGTERM to SIGKILL.
@@ -121,10 +123,12 @@ pub struct Common {
 /// Variables of the controller's environment that client libraries of the manager read.
 const PASSED_TO_MANAGER: [&str; 5] =
     ["GCP_PROJECT_ID", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "AWS_REGION", "AWS_ENDPOINT_URL"];
-/// Settings that seed 003 hands to the meeting-bot's image.
-const PASSED_TO_BOT: [&str; 5] = [
+/// Settings that seed 003 hands to the meeting-bot's image, and our own.
+const PASSED_TO_BOT: [&str; 7] = [
     "NODE_ENV",
     "GCP_DEFAULT_REGION",
+    "DEBUG_BUNDLE",
+    "READ_CHAT",
     "MAX_RECORDING_DURATION_MINUTES",
     "MEETING_INACTIVITY_MINUTES",
     "INACTIVITY_DETECTION_START_DELAY_MINUTES",
@@ -141,6 +145,7 @@ impl KubernetesConfig {
             reader.optional("FINALIZE_SERVICE_ACCOUNT", "the name of a service account", |text| is_dns_name(text, 253));
         let is_policy = |text: &str| matches!(text, "Always" | "IfNotPresent" | "Never");
         let name = |text: &str| is_dns_name(text, 253);
+        let platforms = common.handed_on.get("OTHER_PLATFORMS").cloned();
         let mut manager_variables = common.handed_on;
         manager_variables.extend(reader.passed(&PASSED_TO_MANAGER));
         let mut bot_variables = reader.passed(&PASSED_TO_BOT);
@@ -153,6 +158,7 @@ impl KubernetesConfig {
             limits.encoding = limits.recording;
             bot_variables.extend(reference_variables(&manager_variables));
         }
+        bot_variables.extend(platforms.map(|list| ("OTHER_PLATFORMS".to_owned(), list)));
         bot_variables.extend(common.practice_origin.map(|origin| ("PRACTICE_ROOM_ORIGIN".to_owned(), origin)));
         Self {
             namespace,
@@ -174,6 +180,7 @@ impl KubernetesConfig {
                 is_profile,
             ),
             manager_secret: reader.optional("MANAGER_ENV_SECRET", "the name of a Secret", name),
+            identity_secret: reader.optional("BOT_IDENTITY_SECRET", "the name of a Secret", name),
             ttl: reader.seconds("JOB_TTL_SECONDS", 60),
             grace: reader.seconds("TERMINATION_GRACE_SECONDS", 30),
             max_live: common.max_live,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use bot_model::process as contract;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, EphemeralVolumeSource, ExecAction,
-    HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, Probe, ResourceRequirements,
-    SeccompProfile, SecretEnvSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+    HTTPGetAction, KeyToPath, ObjectFieldSelector, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, Probe,
+    ResourceRequirements, SeccompProfile, SecretEnvSource, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -23,6 +24,10 @@ const TMP: &str = "/tmp";
 const TMP_SIZE: &str = "2Gi";
 /// The browser's shared memory; counts against the container's memory.
 const SHM_SIZE: &str = "512Mi";
+/// Where the identity is mounted, into the meeting-bot alone.
+const IDENTITY: &str = "/identity";
+/// The identity's file, which is also its key in the Secret.
+const STORAGE_STATE: &str = "storage-state.json";
 /// The meeting-bot listens on loopback, where only its own pod reaches it.
 const BOT_API: &str = "http://127.0.0.1:3000";
 
@@ -78,6 +83,11 @@ pub(super) fn meeting_bot(config: &KubernetesConfig) -> Container {
         return existing_image(config);
     }
     let mut variables = config.bot_variables.clone();
+    let mut mounted = mounts(&[("scratch", SCRATCH), ("tmp", TMP), ("shm", "/dev/shm")]);
+    if config.identity_secret.is_some() {
+        variables.insert(contract::BROWSER_STORAGE_STATE.into(), format!("{IDENTITY}/{STORAGE_STATE}"));
+        mounted.push(VolumeMount { read_only: Some(true), ..mount("identity", IDENTITY) });
+    }
     let sandbox = if config.seccomp_profile.is_some() { "on" } else { "off" };
     variables.extend(pairs(&[
         ("MEETING_BOT_SCRATCH", "/scratch/bot"),
@@ -98,7 +108,7 @@ pub(super) fn meeting_bot(config: &KubernetesConfig) -> Container {
             failure_threshold: Some(60),
             ..Probe::default()
         }),
-        volume_mounts: Some(mounts(&[("scratch", SCRATCH), ("tmp", TMP), ("shm", "/dev/shm")])),
+        volume_mounts: Some(mounted),
         ..container(config, &config.meeting_bot, config.seccomp_profile.as_deref())
     }
 }
@@ -156,17 +166,33 @@ fn container(config: &KubernetesConfig, own: &ContainerConfig, seccomp: Option<&
     }
 }
 
-/// What the pod's containers write to; all of it goes with the pod.
-pub(super) fn volumes(config: &KubernetesConfig) -> Vec<Volume> {
+/// What the pod's containers write to, all of which goes with the pod; and in a recording pod the identity.
+pub(super) fn volumes(config: &KubernetesConfig, command: RunCommand) -> Vec<Volume> {
     let scratch = match &config.scratch_class {
         Some(class) => Volume { ephemeral: Some(claim(class, &config.scratch_size)), ..Volume::default() },
         None => Volume { empty_dir: Some(empty_dir(&config.scratch_size, None)), ..Volume::default() },
     };
-    vec![
+    let mut volumes = vec![
         Volume { name: "scratch".into(), ..scratch },
         Volume { name: "tmp".into(), empty_dir: Some(empty_dir(TMP_SIZE, None)), ..Volume::default() },
         Volume { name: "shm".into(), empty_dir: Some(empty_dir(SHM_SIZE, Some("Memory"))), ..Volume::default() },
-    ]
+    ];
+    if command == RunCommand::Record {
+        volumes.extend(config.identity_secret.as_deref().map(identity));
+    }
+    volumes
+}
+
+/// Only the one key, readable by the containers' group alone.
+fn identity(secret: &str) -> Volume {
+    let key = KeyToPath { key: STORAGE_STATE.into(), path: STORAGE_STATE.into(), mode: None };
+    let source = SecretVolumeSource {
+        secret_name: Some(secret.to_owned()),
+        items: Some(vec![key]),
+        default_mode: Some(0o440),
+        optional: Some(false),
+    };
+    Volume { name: "identity".into(), secret: Some(source), ..Volume::default() }
 }
 
 fn empty_dir(size: &str, medium: Option<&str>) -> EmptyDirVolumeSource {
@@ -203,8 +229,9 @@ fn env(variables: BTreeMap<String, String>) -> Vec<EnvVar> {
 }
 
 fn mounts(mounts: &[(&str, &str)]) -> Vec<VolumeMount> {
-    mounts
-        .iter()
-        .map(|(name, path)| VolumeMount { name: (*name).into(), mount_path: (*path).into(), ..VolumeMount::default() })
-        .collect()
+    mounts.iter().map(|(name, path)| mount(name, path)).collect()
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() }
 }

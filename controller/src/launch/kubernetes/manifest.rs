@@ -125,7 +125,7 @@ fn pod(config: &KubernetesConfig, spec: &LaunchSpec) -> PodSpec {
         }),
         init_containers: sidecars,
         containers: vec![manager(config, spec)],
-        volumes: Some(volumes(config)),
+        volumes: Some(volumes(config, spec.command())),
         ..PodSpec::default()
     }
 }

@@ -86,6 +86,12 @@ pub struct Facts {
     /// How it ended.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+    /// Full address of the folder of the latest debug bundle, where a session left one.
+    #[serde(default)]
+    pub debug: Option<String>,
+    /// When the greeting was posted to the call's chat: once an instance.
+    #[serde(default)]
+    pub greeted_at: Option<DateTime<Utc>>,
     /// When it ended.
     #[serde(default)]
     pub processed_at: Option<DateTime<Utc>>,
@@ -178,6 +184,9 @@ pub struct FrozenPart {
     pub first_seq: u32,
     /// crc32c of each segment, eight hex digits each, so that ten hours fit into the document.
     pub segment_crc32c: String,
+    /// crc32c of each stretch's quality from the first, in the same way; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub quality_crc32c: String,
 }
 
 /// One file in the bucket.
@@ -331,6 +340,8 @@ impl Facts {
             artifacts: Vec::new(),
             raw_deleted_at: None,
             outcome: None,
+            debug: None,
+            greeted_at: None,
             processed_at: None,
             linked_meetings: Vec::new(),
             call_key: None,

@@ -70,7 +70,7 @@ impl Meeting {
         };
         let start_time = note(&mut reasons, instant(fields, "start_time")).flatten();
         let end_time = note(&mut reasons, instant(fields, "end_time")).flatten();
-        let bot_name = note(&mut reasons, text(fields, &["bot_name"])).flatten().map(display_name);
+        let bot_name = note(&mut reasons, text(fields, &["bot_name"])).flatten().map(crate::display_name::display_name);
         let organization_keys = ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
         let organization = note(&mut reasons, text(fields, &organization_keys)).flatten().unwrap_or_default().to_owned();
         let user = note(&mut reasons, text(fields, &["creator_user_id", "user_id", "userId"])).flatten();
@@ -108,13 +108,6 @@ impl Meeting {
 
 fn note<T>(reasons: &mut Vec<String>, result: Result<T, DocumentError>) -> Option<T> {
     result.map_err(|error| reasons.push(error.to_string())).ok()
-}
-
-/// At most 64 printable characters, no bidirectional controls: it is typed into a web page.
-fn display_name(text: &str) -> String {
-    let shown =
-        |c: &char| !c.is_control() && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}');
-    text.chars().filter(shown).take(64).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]

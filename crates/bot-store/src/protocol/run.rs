@@ -164,6 +164,19 @@ pub async fn set_pointer(
     .await
 }
 
+/// Notes where the latest debug bundle lies.
+pub async fn set_debug(store: &dyn Store, record: &InstanceRecord, address: &str) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| instance.facts.debug = Some(address.to_owned())).await
+}
+
+/// Notes that the greeting was posted; the first time stands.
+pub async fn set_greeted(store: &dyn Store, record: &InstanceRecord, now: DateTime<Utc>) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| {
+        instance.facts.greeted_at.get_or_insert(now);
+    })
+    .await
+}
+
 /// Where the files lie, once reserved; the first answer stands.
 pub async fn set_path(
     store: &dyn Store,

@@ -1,0 +1,83 @@
+//! One call, joined through all three clients at once by the real bot, each recording judged by its content.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bot_model::outcome::OutcomeKind;
+use bot_model::segment::part_folder;
+use bot_model::session::{SessionLimits, SessionPhase};
+use practice_room::judge::judge;
+use serde_json::json;
+use tests::bot::Bot;
+use tests::process::until;
+use tests::room::PracticeRoom;
+
+const ROOM: &str = "one-call-three-clients";
+const IN_CALL: Duration = Duration::from_secs(14);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_recorded_through_every_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = PracticeRoom::start(folder.path()).await.unwrap();
+    room.open(ROOM, json!({"consent_dialog": true, "passcode": "sesame-1"})).await.unwrap();
+    let _people = room.company_process(ROOM, ("Clara", "clock", 1000), &["Samir"], folder.path()).unwrap();
+    room.wait_for(ROOM, "clock", "in_call", Duration::from_secs(60)).await.unwrap();
+
+    let mut bots = Vec::new();
+    for platform in ["meet", "teams", "zoom"] {
+        let own = folder.path().join(platform);
+        std::fs::create_dir(&own).unwrap();
+        let bot = Bot::start(&own, &room.origin).await.unwrap();
+        bot.join(&format!("practice:{platform}/{ROOM}?pwd=sesame-1"), &SessionLimits::default()).await.unwrap();
+        bots.push((platform, bot));
+    }
+    for (platform, bot) in &bots {
+        bot.reaches(SessionPhase::WaitingRoom, Duration::from_secs(90))
+            .await
+            .unwrap_or_else(|error| panic!("{platform}: {error:#}"));
+    }
+    until("three guests in the lobby", Duration::from_secs(30), || async {
+        let state = room.state(ROOM).await?;
+        let waiting = state["participants"].as_array().into_iter().flatten();
+        Ok((waiting.filter(|one| one["role"] == "guest" && one["state"] == "waiting").count() == 3).then_some(()))
+    })
+    .await
+    .unwrap();
+    room.perform(ROOM, json!({"do": "admit"})).await.unwrap();
+    for (platform, bot) in &bots {
+        bot.reaches(SessionPhase::Recording, Duration::from_secs(60))
+            .await
+            .unwrap_or_else(|error| panic!("{platform}: {error:#}"));
+    }
+    tokio::time::sleep(IN_CALL).await;
+    room.end(ROOM).await.unwrap();
+    for (platform, bot) in &bots {
+        let end = bot.ends(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(end.kind, OutcomeKind::HostEnded, "{platform}: {}", end.detail);
+        let state = bot.state().await.unwrap();
+        let in_call = (state.left_at.unwrap() - state.admitted_at.unwrap()).as_seconds_f64();
+        let judged = judge(&joined(&bot.output)).unwrap();
+        println!("{platform:<5} {in_call:.1} s in call, {judged:?}");
+        // A loaded machine takes a moment to start the recorder.
+        assert!(judged.duration_secs >= in_call - 4.0, "{platform}: {in_call} s in call, {judged:?}");
+        // The consent dialog lies over the clock's picture, not over its strip.
+        assert!(judged.decoded_frames * 10 >= judged.frames * 9, "{platform}: {judged:?}");
+        assert!(judged.beeps as f64 >= judged.duration_secs - 4.0, "{platform}: {judged:?}");
+        assert_eq!(judged.silent_seconds, 0, "{platform}: {judged:?}");
+    }
+}
+
+/// The first part as one file.
+fn joined(output: &Path) -> PathBuf {
+    let part = output.join(part_folder(0));
+    let mut segments: Vec<PathBuf> = std::fs::read_dir(&part).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "m4s"));
+    segments.sort();
+    let mut bytes = std::fs::read(part.join("init.mp4")).unwrap();
+    for segment in segments {
+        bytes.extend(std::fs::read(segment).unwrap());
+    }
+    let file = output.join("joined.mp4");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
