@@ -12,11 +12,14 @@ use tests::bot::Bot;
 use tests::process::until;
 use tests::room::PracticeRoom;
 
+use crate::stage::MACHINE;
+
 const ROOM: &str = "one-call-three-clients";
 const IN_CALL: Duration = Duration::from_secs(14);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_recorded_through_every_client() {
+    let _alone = MACHINE.write().await;
     let folder = tempfile::tempdir().unwrap();
     let room = PracticeRoom::start(folder.path()).await.unwrap();
     room.open(ROOM, json!({"consent_dialog": true, "passcode": "sesame-1"})).await.unwrap();
