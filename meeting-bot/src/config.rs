@@ -80,7 +80,7 @@ impl Settings {
 }
 
 /// Root's browser has no sandbox; without one asked for explicitly, everybody else's has.
-fn is_sandboxed(text: &str) -> Option<bool> {
+pub(crate) fn is_sandboxed(text: &str) -> Option<bool> {
     match text {
         "on" => Some(true),
         "off" => Some(false),

@@ -15,6 +15,7 @@ pub mod http;
 pub mod lifeline;
 pub mod platform;
 pub mod probe;
+pub mod rehearsal;
 pub mod scratch;
 pub mod serve;
 pub mod session;

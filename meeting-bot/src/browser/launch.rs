@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -69,6 +71,7 @@ pub struct Browser {
     cdp: CdpPipe,
     page: Page,
     failure: watch::Receiver<Option<&'static str>>,
+    closes_new_tabs: Arc<AtomicBool>,
 }
 
 impl Browser {
@@ -81,8 +84,10 @@ impl Browser {
         command.stdout(Stdio::null()).stderr(scratch.log("browser.log")?);
         let (process, cdp) = spawn_with_pipe(command)?;
         let (page, target) = attach(&cdp).await?;
-        let failure = watch_for_failure(&cdp, page.clone(), target);
-        Ok(Self { process, cdp, page, failure })
+        let closes_new_tabs = Arc::default();
+        let watched = Watched { cdp: cdp.clone(), page: page.clone(), target, closes_new_tabs: Arc::clone(&closes_new_tabs) };
+        let failure = watched.watch_for_failure();
+        Ok(Self { process, cdp, page, failure, closes_new_tabs })
     }
 
     /// Its tab.
@@ -108,6 +113,12 @@ impl Browser {
             self.cdp.call(None, "Browser.setPermission", params, CALL).await?;
         }
         Ok(())
+    }
+
+    /// From now on the call's page has the browser for itself: what it opens in other windows is closed, and it can save no files.
+    pub async fn keep_to_one_page(&self) -> Result<(), CdpError> {
+        self.closes_new_tabs.store(true, Ordering::Relaxed);
+        self.cdp.call(None, "Browser.setDownloadBehavior", json!({ "behavior": "deny" }), CALL).await.map(drop)
     }
 
     /// Opens the way from the browser to the sink and keeps it open, with a stream of silence from a tab of its own.
@@ -217,44 +228,70 @@ async fn first_tab(cdp: &CdpPipe) -> Result<String, BrowserError> {
     Err(BrowserError::NoTab)
 }
 
-/// Follows the browser's events: answers dialogs, and reports the first thing that breaks.
-fn watch_for_failure(cdp: &CdpPipe, page: Page, target: String) -> watch::Receiver<Option<&'static str>> {
-    let (report, failure) = watch::channel(None);
-    let (mut events, mut closed) = (cdp.events(), cdp.closed());
-    tokio::spawn(async move {
-        loop {
-            let event = tokio::select! {
-                () = until_true(&mut closed) => Err(broadcast::error::RecvError::Closed),
-                event = events.recv() => event,
-            };
-            let broken = match event {
-                Ok(event) => on_event(&event, &page, &target).await,
-                Err(broadcast::error::RecvError::Lagged(_)) => None,
-                Err(broadcast::error::RecvError::Closed) => Some("the browser has ended"),
-            };
-            if broken.is_some() {
-                report.send_replace(broken);
-                return;
+/// What the browser's events are followed for.
+struct Watched {
+    cdp: CdpPipe,
+    page: Page,
+    target: String,
+    closes_new_tabs: Arc<AtomicBool>,
+}
+
+impl Watched {
+    /// Follows the browser's events: answers dialogs, closes pop-ups, and reports the first thing that breaks.
+    fn watch_for_failure(self) -> watch::Receiver<Option<&'static str>> {
+        let (report, failure) = watch::channel(None);
+        let (mut events, mut closed) = (self.cdp.events(), self.cdp.closed());
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    () = until_true(&mut closed) => Err(broadcast::error::RecvError::Closed),
+                    event = events.recv() => event,
+                };
+                let broken = match event {
+                    Ok(event) => self.on_event(&event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.answer_dialog(); // one may have been among the lost ones, and a page in a dialog says nothing more
+                        None
+                    }
+                    Err(broadcast::error::RecvError::Closed) => Some("the browser has ended"),
+                };
+                if broken.is_some() {
+                    report.send_replace(broken);
+                    return;
+                }
             }
+        });
+        failure
+    }
+
+    fn on_event(&self, event: &CdpEvent) -> Option<&'static str> {
+        let is_ours = event.params.get("targetId").and_then(Value::as_str) == Some(&self.target);
+        match event.method.as_str() {
+            "Inspector.targetCrashed" => return Some("the tab has crashed"),
+            "Target.targetCrashed" if is_ours => return Some("the tab has crashed"),
+            "Target.targetDestroyed" if is_ours => return Some("the tab was closed"),
+            "Page.javascriptDialogOpening" => self.answer_dialog(),
+            "Target.targetCreated" => self.close_new_tab(&event.params["targetInfo"]),
+            _ => {}
         }
-    });
-    failure
+        None
+    }
+
+    /// Not waited for: the next event may be another dialog.
+    fn answer_dialog(&self) {
+        let page = self.page.clone();
+        tokio::spawn(async move { page.call("Page.handleJavaScriptDialog", json!({ "accept": true }), CALL).await });
+    }
+
+    fn close_new_tab(&self, info: &Value) {
+        let id = info["targetId"].as_str().filter(|id| *id != self.target);
+        if let Some(id) = id.filter(|_| info["type"] == "page" && self.closes_new_tabs.load(Ordering::Relaxed)) {
+            let (cdp, params) = (self.cdp.clone(), json!({ "targetId": id }));
+            tokio::spawn(async move { cdp.call(None, "Target.closeTarget", params, CALL).await });
+        }
+    }
 }
 
 async fn until_true(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
-}
-
-async fn on_event(event: &CdpEvent, page: &Page, target: &str) -> Option<&'static str> {
-    let is_ours = event.params.get("targetId").and_then(Value::as_str) == Some(target);
-    match event.method.as_str() {
-        "Inspector.targetCrashed" => Some("the tab has crashed"),
-        "Target.targetCrashed" if is_ours => Some("the tab has crashed"),
-        "Target.targetDestroyed" if is_ours => Some("the tab was closed"),
-        "Page.javascriptDialogOpening" => {
-            let _ = page.call("Page.handleJavaScriptDialog", json!({ "accept": true }), CALL).await;
-            None
-        }
-        _ => None,
-    }
 }

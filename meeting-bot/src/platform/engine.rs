@@ -7,7 +7,7 @@ use bot_model::session::SessionLimits;
 use tokio::time::{Instant, sleep};
 
 use super::decide::{Decision, History, Observed, decide};
-use super::pack::{Fill, Pack, Step, StepPhase};
+use super::pack::{Fill, Meaning, Pack, Step, StepPhase};
 use super::probe::{Possible, Probe, Seen};
 use crate::browser::{CdpError, Page};
 
@@ -36,6 +36,7 @@ pub struct Engine {
     opened_at: Instant,
     loading_since: Option<Instant>,
     history: History,
+    last_look: Seen,
     done: HashMap<String, Done>,
 }
 
@@ -69,6 +70,7 @@ impl Engine {
             opened_at,
             loading_since: None,
             history,
+            last_look: Seen::default(),
             done: HashMap::new(),
         }
     }
@@ -88,6 +90,16 @@ impl Engine {
         self.greeting = greeting;
     }
 
+    /// What the last tick saw.
+    pub fn last_look(&self) -> &Seen {
+        &self.last_look
+    }
+
+    /// Names of the steps that were done so far.
+    pub fn done_steps(&self) -> impl Iterator<Item = String> {
+        self.done.keys().cloned()
+    }
+
     /// One look, one decision, at most one step.
     pub async fn tick(&mut self, silent_for: Duration) -> Result<Tick, CdpError> {
         let mut seen = self.probe.look(&self.page).await?;
@@ -95,6 +107,7 @@ impl Engine {
             seen = Seen::default();
         }
         self.know_self(&mut seen);
+        self.last_look.clone_from(&seen);
         let observed = Observed { seen, silent_for, has_passcode: self.passcode.is_some() };
         if !observed.seen.problems.is_empty() {
             tracing::warn!(selectors = ?observed.seen.problems, "the browser refused selectors of the signal pack");
@@ -128,12 +141,13 @@ impl Engine {
         }
     }
 
-    /// Does the pack's leaving steps until their targets are gone or `limit` has passed. True when they are gone.
+    /// Does the pack's leaving steps until the page says that the bot has left, their targets are gone, or `limit` has passed. True when they are gone.
     pub async fn leave(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             let Ok(seen) = self.probe.look(&self.page).await else { return false };
-            if !seen.steps.iter().any(|possible| self.phase_of(possible) == Some(StepPhase::Leaving)) {
+            let is_out = seen.meanings.contains(&Meaning::Left);
+            if is_out || !seen.steps.iter().any(|possible| self.phase_of(possible) == Some(StepPhase::Leaving)) {
                 return true;
             }
             if self.do_step(&seen, &[StepPhase::Leaving]).await.is_err() {

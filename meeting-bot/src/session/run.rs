@@ -97,6 +97,9 @@ impl Call<'_> {
         if let Err(error) = studio.browser.deny_devices(&address.origin().ascii_serialization()).await {
             tracing::warn!(%error, "cannot deny microphone and camera");
         }
+        if let Err(error) = studio.browser.keep_to_one_page().await {
+            tracing::warn!(%error, "cannot refuse downloads");
+        }
         self.hub.enter(SessionPhase::Joining);
         tokio::select! {
             biased;
