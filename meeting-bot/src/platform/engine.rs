@@ -118,6 +118,8 @@ impl Engine {
         let step = match decision {
             Decision::Stay => self.do_step(&observed.seen, &[StepPhase::Joining, StepPhase::BeforeCall]).await?,
             Decision::Wait => self.do_step(&observed.seen, &[StepPhase::BeforeCall]).await?,
+            // What says that the call is over may be a dialog: answered, it would take the reason with it.
+            Decision::Record if observed.reason(true).is_some() => None,
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };
@@ -185,7 +187,9 @@ impl Engine {
         let mut pending = false;
         for possible in &seen.steps {
             let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
-            if !phases.contains(&step.phase) || !self.is_wanted(step, possible) {
+            // Refused once, it would be refused again, and typing it again would take away the page that says so.
+            let refused = step.fill == Some(Fill::Passcode) && seen.meanings.contains(&Meaning::WrongPasscode);
+            if !phases.contains(&step.phase) || refused || !self.is_wanted(step, possible) {
                 continue;
             }
             let done = self.done.get(&step.name);

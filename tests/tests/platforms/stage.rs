@@ -12,7 +12,6 @@ use meeting_bot::doctor::find_browser;
 use meeting_bot::platform::decide::Decision;
 use meeting_bot::platform::engine::Engine;
 use meeting_bot::platform::pack::Pack;
-use meeting_bot::platform::probe::{Probe, Seen};
 use meeting_bot::scratch::Scratch;
 use meeting_bot::sink::Sink;
 use serde_json::{Value, json};
@@ -163,13 +162,6 @@ impl Stage {
         let mut engine = Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), OWN_NAME);
         engine.with_passcode(meeting.passcode().map(str::to_owned));
         engine
-    }
-
-    /// One look at the page.
-    pub(crate) async fn look(&self) -> Option<Seen> {
-        let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
-        let probe = Probe::new(&Pack::load(self.platform, None).unwrap(), host);
-        probe.look(self.browser.page()).await.ok()
     }
 
     /// What the page showed in the end, for whoever looks into a failure.

@@ -18,8 +18,7 @@ fn before_the_call(platform: Platform) -> Vec<Case> {
         ),
         Case::new("not_found", json!({"page": "not_found"}), O::MeetingNotFound),
         Case::new("sign_in", json!({"page": "sign_in"}), O::SignInRequired),
-        Case::new("sign_in_elsewhere", json!({"page": "sign_in_elsewhere"}), O::SignInRequired)
-            .limited(|limits| limits.join_timeout_secs = 5),
+        Case::new("sign_in_elsewhere", json!({"page": "sign_in_elsewhere"}), O::SignInRequired),
         Case::new("captcha", json!({"page": "captcha"}), O::Captcha),
         Case::new("denied", asked("deny"), O::Denied),
         Case::new("ended_in_the_lobby", asked("end"), O::EndedBeforeAdmission),
