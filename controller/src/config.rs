@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::configuration::{Naming, Problem};
 use bot_model::lease::LeaseTimings;
 use bot_model::process;
@@ -352,6 +353,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         if let Some(names) = names.filter(|names| bot_model::other_bots::parse_patterns(names).is_none()) {
             let wants = "names separated by commas, * for anything, none of them * alone";
             self.problem(process::OTHER_BOT_NAMES, names, wants.to_owned());
+        }
+        let platforms = self.text(process::OTHER_PLATFORMS);
+        if let Some(platforms) = platforms.filter(|platforms| OtherPlatforms::parse(platforms).is_none()) {
+            self.problem(process::OTHER_PLATFORMS, platforms, OTHER_PLATFORMS_WANTS);
         }
         let mut variables = BTreeMap::new();
         for name in process::HANDED_ON {

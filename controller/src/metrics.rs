@@ -168,7 +168,7 @@ impl Metrics {
             drop(self.poll_seconds.get_or_create(&LoopLabel { pass }));
         }
         for kind in OutcomeKind::ALL {
-            for platform in [Platform::Meet, Platform::Teams, Platform::Zoom] {
+            for platform in Platform::configured() {
                 drop(self.outcomes.get_or_create(&OutcomeLabels::new(*kind, kind.attribution(), platform.as_str())));
             }
         }

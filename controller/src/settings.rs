@@ -108,6 +108,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("RAW_RETENTION_HOURS", "72", "`manager retain` deletes raw segments this long after done"),
     setting("RUN_LEASE_TTL_SECONDS", "60", "a run whose lease is unchanged for this long is suspect"),
     setting("MAX_UNLEASED_SECONDS", "", "a bot that cannot reach the store leaves after this long; unset is never"),
+    setting(
+        "OTHER_PLATFORMS",
+        "",
+        "name=host pairs separated by commas, such as jitsi=meet.jit.si: platforms that are not built in, each with a signal pack of its name in SIGNAL_PACKS_DIR",
+    ),
     setting("PRACTICE_ROOM_ORIGIN", "", "origin of practice rooms, handed to the meeting-bot alone"),
     setting("LOG_FORMAT", "text", "text or json"),
     setting("LOG_LEVEL", "info", "as RUST_LOG"),

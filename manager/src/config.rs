@@ -7,6 +7,7 @@ use bot_model::configuration::{Naming, Problem};
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
 use bot_model::other_bots::parse_patterns;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
@@ -144,6 +145,7 @@ impl Config {
         });
         let earlier_runs =
             reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
+        reader.optional(names::OTHER_PLATFORMS, OTHER_PLATFORMS_WANTS, OtherPlatforms::parse);
         let limits = limits(&mut reader);
         let default_bot_name = reader.text(names::DEFAULT_BOT_NAME).unwrap_or_else(|| "Meeting Bot".into());
         let mut problems = reader.problems;

@@ -2,6 +2,7 @@
 
 use bot_model::configuration::Problem;
 use bot_model::exit_code::ExitCode;
+use bot_model::platform::OtherPlatforms;
 use clap::{Parser, Subcommand};
 use manager::config::Config;
 use manager::objects::Objects;
@@ -37,6 +38,7 @@ async fn main() -> std::process::ExitCode {
     // Before the settings are looked at, so that --help and --version need none.
     let command = Cli::parse().command.unwrap_or(Command::Record);
     let lookup = |name: &str| std::env::var(name).ok();
+    OtherPlatforms::install_from(lookup);
     match command {
         Command::Retain => retain_raw(RetainConfig::read(lookup)).await,
         Command::Record | Command::Finalize => one_run(Config::read(lookup), matches!(command, Command::Finalize)).await,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bot_model::exit_code::ExitCode as Code;
+use bot_model::platform::OtherPlatforms;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
@@ -36,6 +37,9 @@ struct Args {
     /// Write the address that is really listened on to this file, once it is.
     #[arg(long, env = "MEETING_BOT_PORT_FILE", global = true)]
     port_file: Option<PathBuf>,
+    /// Platforms that are not built in, as name=host pairs separated by commas, such as jitsi=meet.jit.si.
+    #[arg(long, env = "OTHER_PLATFORMS", global = true)]
+    other_platforms: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -68,6 +72,7 @@ pub fn run() -> ExitCode {
         }
     };
     telemetry::start();
+    OtherPlatforms::install_from(|_| args.other_platforms.clone());
     match &args.command {
         Some(Command::Probe) => match config::loopback(&args.listen) {
             Ok(address) if probe::is_healthy(address) => ExitCode::SUCCESS,
@@ -123,6 +128,7 @@ fn serve(args: Args) -> ExitCode {
         listen: args.listen,
         practice_origin: args.practice_room_origin,
         packs: args.signal_packs_dir,
+        other_platforms: args.other_platforms,
         sandbox: args.chromium_sandbox,
         scratch: args.scratch,
         port_file: args.port_file,

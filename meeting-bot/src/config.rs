@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use bot_model::meeting_url::Platform;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms, Platform};
 
 use crate::platform::pack::Pack;
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub practice_origin: Option<String>,
     /// `SIGNAL_PACKS_DIR`.
     pub packs: Option<PathBuf>,
+    /// `OTHER_PLATFORMS`.
+    pub other_platforms: Option<String>,
     /// `CHROMIUM_SANDBOX`.
     pub sandbox: String,
     /// `MEETING_BOT_SCRATCH`.
@@ -58,6 +60,10 @@ impl Settings {
         let is_sandboxed = is_sandboxed(&self.sandbox);
         if is_sandboxed.is_none() {
             problems.push(format!("CHROMIUM_SANDBOX is {:?}, wants on, off or auto", self.sandbox));
+        }
+        let given = self.other_platforms.as_deref().filter(|text| !text.trim().is_empty());
+        if let Some(given) = given.filter(|text| OtherPlatforms::parse(text).is_none()) {
+            problems.push(format!("OTHER_PLATFORMS is {given:?}, wants {OTHER_PLATFORMS_WANTS}"));
         }
         if let Some(folder) = self.packs.as_ref().filter(|folder| !folder.is_dir()) {
             problems.push(format!("SIGNAL_PACKS_DIR is {folder:?}, wants an existing folder"));
@@ -90,7 +96,7 @@ pub(crate) fn is_sandboxed(text: &str) -> Option<bool> {
 }
 
 fn bad_packs(folder: &Path) -> impl Iterator<Item = String> + use<'_> {
-    let paths = Platform::ALL.into_iter().map(|platform| folder.join(format!("{platform}.toml")));
+    let paths = Platform::configured().into_iter().map(|platform| folder.join(format!("{platform}.toml")));
     let bad = |path: PathBuf| Some(format!("SIGNAL_PACKS_DIR: {}: {}", path.display(), Pack::read(&path).err()?));
     paths.filter(|path| path.exists()).filter_map(bad)
 }

@@ -142,7 +142,7 @@ fn plays() -> Vec<Play> {
         wall("sign_in", &[O::SignInRequired]),
         wall("registration", &[O::RegistrationRequired]),
         wall("captcha", &[O::Captcha]),
-        wall("could_not_connect", &[O::CouldNotConnect]),
+        wall("could_not_connect", &[O::CouldNotConnect, O::BlockedByPlatform]),
     ]
 }
 
@@ -159,9 +159,12 @@ pub async fn rehearse(pack: &Pack, room: &Room, browser: PathBuf, is_sandboxed: 
     browser.deny_devices(&room.origin).await?;
     browser.keep_to_one_page().await?;
     let mut played = Vec::new();
-    // Meet has no passcode: what a play with a wrong one would show is another call.
+    // Meet's client asks for no passcode.
     let has_passcode = pack.state.iter().any(|state| state.means == Meaning::PasscodePrompt);
-    for play in plays().into_iter().filter(|play| has_passcode || play.name != "wrong_passcode") {
+    for mut play in plays().into_iter().filter(|play| has_passcode || play.name != "wrong_passcode") {
+        if let (false, Some(settings)) = (has_passcode, play.settings.as_object_mut()) {
+            settings.remove("passcode");
+        }
         let result = one(pack, room, &browser, play).await;
         match result {
             Ok(result) => played.push(result),

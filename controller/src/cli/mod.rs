@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bot_model::configuration::Problem;
 use bot_model::exit_code::ExitCode as Code;
+use bot_model::platform::OtherPlatforms;
 use bot_store::Store;
 use clap::{Parser, Subcommand};
 
@@ -119,6 +120,7 @@ pub fn run() -> ExitCode {
         }
     };
     crate::telemetry::start();
+    OtherPlatforms::install_from(|name| std::env::var(name).ok());
     // The Firestore client needs a provider chosen; a second choice is refused, which is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ended = match args.command {

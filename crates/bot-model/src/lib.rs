@@ -17,6 +17,7 @@ pub mod meeting_url;
 pub mod object_prefix;
 pub mod other_bots;
 pub mod outcome;
+pub mod platform;
 pub mod process;
 pub mod schedule;
 pub mod scratch;

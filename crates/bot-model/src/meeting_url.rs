@@ -6,47 +6,13 @@
 use std::fmt;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::Url;
+
+pub use crate::platform::Platform;
 
 /// Longest accepted input, in bytes.
 pub const MAX_INPUT_BYTES: usize = 2_048;
-
-/// The meeting platform, also the name of its signal pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Platform {
-    /// Google Meet.
-    Meet,
-    /// Microsoft Teams.
-    Teams,
-    /// Zoom.
-    Zoom,
-}
-
-impl Platform {
-    /// Every platform; the source of metric label sets.
-    pub const ALL: [Platform; 3] = [Platform::Meet, Platform::Teams, Platform::Zoom];
-
-    /// The stored name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Meet => "meet",
-            Self::Teams => "teams",
-            Self::Zoom => "zoom",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|platform| platform.as_str() == name)
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Why an address was refused. The texts name no part of the input: it may hold a passcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +39,9 @@ pub enum MeetingUrlError {
     #[error("the meeting address holds a second address")]
     Nested,
     /// The host is none of the known ones.
-    #[error("the meeting address is on no supported platform (Google Meet, Microsoft Teams, Zoom)")]
+    #[error(
+        "the meeting address is on no supported platform (Google Meet, Microsoft Teams, Zoom, and what OTHER_PLATFORMS names)"
+    )]
     UnknownHost,
     /// The host is known but the path is no call.
     #[error("the meeting address names no call on its platform")]
@@ -97,6 +65,8 @@ enum Address {
     TeamsShort { host: &'static str, id: String },
     /// `host` is `zoom.us` or a name below it.
     Zoom { host: String, id: String },
+    /// On a host that the configuration names; `path` has one to three plain segments.
+    Other { platform: Platform, host: String, path: String },
     /// A practice room; its origin comes from the process's configuration alone.
     Practice { platform: Platform, code: String },
 }
@@ -112,7 +82,7 @@ impl MeetingUrl {
     ///
     /// Accepted: `https://meet.google.com/abc-defg-hij`; `https://{,*.}zoom.us/{j,w,s,wc}/{9–11 digits}` with `pwd` or
     /// `tk`; `https://teams.microsoft.com/l/meetup-join/…?context=…`, `https://teams.{microsoft,live}.com/meet/{digits}?p=`
-    /// and Teams' launcher around either; `practice:{meet,teams,zoom}/{code}`.
+    /// and Teams' launcher around either; `practice:{platform}/{code}`; and `https://{host}/{path}` on a host that [`crate::platform::OtherPlatforms`] names.
     pub fn parse(input: &str) -> Result<Self, MeetingUrlError> {
         let input = input.trim();
         check_text(input)?;
@@ -125,7 +95,10 @@ impl MeetingUrl {
             "teams.microsoft.com" => parse_teams(&url, "teams.microsoft.com"),
             "teams.live.com" => parse_teams(&url, "teams.live.com"),
             host if host == "zoom.us" || host.ends_with(".zoom.us") => parse_zoom(&url, host),
-            _ => Err(MeetingUrlError::UnknownHost),
+            host => match Platform::at_host(host) {
+                Some(platform) => parse_other(&url, platform, host),
+                None => Err(MeetingUrlError::UnknownHost),
+            },
         }
     }
 
@@ -135,7 +108,7 @@ impl MeetingUrl {
             Address::Meet { .. } => Platform::Meet,
             Address::TeamsThread { .. } | Address::TeamsShort { .. } => Platform::Teams,
             Address::Zoom { .. } => Platform::Zoom,
-            Address::Practice { platform, .. } => *platform,
+            Address::Other { platform, .. } | Address::Practice { platform, .. } => *platform,
         }
     }
 
@@ -150,6 +123,7 @@ impl MeetingUrl {
             Address::Meet { code } => code.clone(),
             Address::TeamsThread { thread, .. } => thread.clone(),
             Address::TeamsShort { id, .. } | Address::Zoom { id, .. } => id.clone(),
+            Address::Other { host, path, .. } => format!("{host}/{path}"),
             Address::Practice { code, .. } => format!("practice/{code}"),
         }
     }
@@ -189,6 +163,7 @@ impl MeetingUrl {
             ),
             Address::TeamsShort { host, id } => format!("https://{host}/meet/{id}"),
             Address::Zoom { host, id } => format!("https://{host}/j/{id}"),
+            Address::Other { host, path, .. } => format!("https://{host}/{path}"),
             Address::Practice { platform, code } => format!("practice:{platform}/{code}"),
         }
     }
@@ -301,6 +276,21 @@ fn parse_meet(url: &Url) -> Result<MeetingUrl, MeetingUrlError> {
     let fits = groups.iter().map(|group| group.len()).eq([3, 4, 3])
         && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_lowercase()));
     if fits { Ok(MeetingUrl { address: Address::Meet { code }, secret: None }) } else { Err(MeetingUrlError::NotACall) }
+}
+
+/// What such a platform's addresses mean is not known: the path alone is kept, and only where it is plain. A query, which could
+/// configure the client or hold anything, is left out.
+fn parse_other(url: &Url, platform: Platform, host: &str) -> Result<MeetingUrl, MeetingUrlError> {
+    let segments = path_segments(url);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~=".contains(&b);
+    let fits = (1..=3).contains(&segments.len())
+        && segments
+            .iter()
+            .all(|segment| segment.len() <= 128 && segment.bytes().all(plain) && !segment.bytes().all(|b| b == b'.'));
+    if !fits {
+        return Err(MeetingUrlError::NotACall);
+    }
+    Ok(MeetingUrl { address: Address::Other { platform, host: host.to_owned(), path: segments.join("/") }, secret: None })
 }
 
 fn parse_zoom(url: &Url, host: &str) -> Result<MeetingUrl, MeetingUrlError> {

@@ -41,6 +41,8 @@ pub const JOIN_TIMEOUT_SECONDS: &str = "JOIN_TIMEOUT_SECONDS";
 pub const RECONNECT_TIMEOUT_SECONDS: &str = "RECONNECT_TIMEOUT_SECONDS";
 /// Names of other bots, separated by commas, `*` for anything ([`crate::other_bots`]); they replace the default list.
 pub const OTHER_BOT_NAMES: &str = "OTHER_BOT_NAMES";
+/// Platforms that are not built in ([`crate::platform::OtherPlatforms`]); for controller, manager and meeting-bot alike.
+pub const OTHER_PLATFORMS: &str = "OTHER_PLATFORMS";
 /// Seconds alone, after somebody had been there, until the bot leaves.
 pub const EVERYONE_LEFT_SECONDS: &str = "EVERYONE_LEFT_SECONDS";
 /// Seconds alone from the start until the bot leaves.
@@ -56,7 +58,7 @@ pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 16] = [
+pub const HANDED_ON: [&str; 17] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -71,6 +73,7 @@ pub const HANDED_ON: [&str; 16] = [
     JOIN_TIMEOUT_SECONDS,
     RECONNECT_TIMEOUT_SECONDS,
     OTHER_BOT_NAMES,
+    OTHER_PLATFORMS,
     DEFAULT_BOT_NAME,
     RAW_RETENTION_HOURS,
 ];

@@ -118,8 +118,7 @@ impl Engine {
         let step = match decision {
             Decision::Stay => self.do_step(&observed.seen, &[StepPhase::Joining, StepPhase::BeforeCall]).await?,
             Decision::Wait => self.do_step(&observed.seen, &[StepPhase::BeforeCall]).await?,
-            // What says that the call is over may be a dialog: answered, it would take the reason with it.
-            Decision::Record if observed.reason(true).is_some() => None,
+            Decision::Record if self.history.holds_still(now) => None,
             Decision::Record => self.do_step(&observed.seen, &[StepPhase::InCall]).await?,
             Decision::End(..) => None,
         };

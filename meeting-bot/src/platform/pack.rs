@@ -38,6 +38,17 @@ pub enum PackError {
     /// It is well-formed but says something impossible.
     #[error("the signal pack has {} problem(s):\n  - {}", .0.len(), .0.join("\n  - "))]
     Problems(Vec<String>),
+    /// It is named as another platform's.
+    #[error("the signal pack of {wanted} says that it describes {found:?}")]
+    Other {
+        /// By the file's name.
+        wanted: Platform,
+        /// By the pack.
+        found: String,
+    },
+    /// There is none.
+    #[error("there is no signal pack for {0}: put {0}.toml into the folder that SIGNAL_PACKS_DIR names")]
+    Missing(Platform),
 }
 
 /// One thing that can be seen in the page; exactly one of `visible`, `text`, `button`, `title` and `host_differs` is set.
@@ -184,8 +195,8 @@ pub struct Count {
 pub struct Pack {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Whose page it describes.
-    pub platform: Platform,
+    /// Whose page it describes: meet, teams, zoom, or a name of OTHER_PLATFORMS.
+    pub platform: String,
     /// The pack's own version; logged with each session.
     pub version: String,
     /// The page's hosts; elsewhere means that the platform was left. `.example.com` stands for every name below example.com.
@@ -218,12 +229,15 @@ impl Pack {
     /// The pack for `platform`: `{folder}/{platform}.toml` where there is one, else the built-in one.
     pub fn load(platform: Platform, folder: Option<&Path>) -> Result<Self, PackError> {
         if let Some(path) = folder.map(|folder| folder.join(format!("{platform}.toml"))).filter(|path| path.exists()) {
-            return Self::read(&path);
+            let pack = Self::read(&path)?;
+            let is_its = pack.platform == platform.as_str();
+            return if is_its { Ok(pack) } else { Err(PackError::Other { wanted: platform, found: pack.platform }) };
         }
         match platform {
             Platform::Meet => Self::parse(MEET),
             Platform::Teams => Self::parse(TEAMS),
             Platform::Zoom => Self::parse(ZOOM),
+            Platform::Other(_) => Err(PackError::Missing(platform)),
         }
     }
 
@@ -250,7 +264,7 @@ mod tests {
     fn the_built_in_packs_are_valid_and_complete() {
         for platform in Platform::ALL {
             let pack = Pack::load(platform, None).unwrap();
-            assert_eq!(pack.platform, platform);
+            assert_eq!(pack.platform, platform.as_str());
             assert!(pack.count.len() >= 2, "{platform}: being alone needs two sources");
             assert!(pack.roster.is_some() && pack.speaking.is_some() && pack.chat.is_some(), "{platform}");
             let missing: Vec<_> =
@@ -299,6 +313,14 @@ mod tests {
         let text = "schema = 1\nplatform = \"meet\"\nversion = \"x\"\nhosts = [\"a\"]\nstate = []\nstep = []\nstates = 3\n";
         let error = Pack::parse(text).unwrap_err().to_string();
         assert!(error.contains("states"), "{error}");
+    }
+
+    #[test]
+    fn a_pack_under_another_s_name_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("zoom.toml"), MEET).unwrap();
+        let error = Pack::load(Platform::Zoom, Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("zoom") && error.contains("meet"), "{error}");
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub(crate) struct Looker {
 
 impl Looker {
     pub(crate) async fn start(platform: Platform, cases: &[Case]) -> Self {
+        Self::with_pack(Pack::load(platform, None).unwrap(), cases).await
+    }
+
+    pub(crate) async fn with_pack(pack: Pack, cases: &[Case]) -> Self {
         let pages: Pages = Arc::new(cases.iter().map(|(name, html, _)| ((*name).to_owned(), *html)).collect());
         let origin = serve(pages).await;
         let scratch = Scratch::create(None).unwrap();
@@ -42,7 +46,6 @@ impl Looker {
         let is_sandboxed = !rustix::process::geteuid().is_root();
         let options = LaunchOptions { program, width: 1_280, height: 720, practice: true, is_sandboxed };
         let browser = Browser::start(&scratch, &display, &sink, &options).await.unwrap();
-        let pack = Pack::load(platform, None).unwrap();
         let probe = Probe::new(&pack, origin.strip_prefix("http://").map(str::to_owned));
         Self { pack, browser, probe, origin, display, sink, _scratch: scratch }
     }
@@ -50,6 +53,11 @@ impl Looker {
     /// A probe that does not know the pages' host.
     pub(crate) fn elsewhere(&self) -> Probe {
         Probe::new(&self.pack, None)
+    }
+
+    /// The pages' host and port.
+    pub(crate) fn host(&self) -> String {
+        self.origin.strip_prefix("http://").unwrap().to_owned()
     }
 
     pub(crate) async fn look(&self, name: &str) -> Seen {

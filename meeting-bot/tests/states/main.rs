@@ -3,6 +3,7 @@
 
 mod browser;
 mod frames;
+mod jitsi;
 mod meet;
 mod people;
 mod teams;
@@ -17,13 +18,23 @@ use meeting_bot::platform::pack::{Meaning, Pack};
 
 /// Each page of the table means exactly what stands beside it, and every state of the platform's pack is in the table.
 async fn check(platform: Platform, cases: &[Case]) {
-    let (pack, reached) = check_states_alone(platform, cases).await;
+    check_all_of(Pack::load(platform, None).unwrap(), cases).await;
+}
+
+async fn check_all_of(pack: Pack, cases: &[Case]) {
+    let platform = pack.platform.clone();
+    let (pack, reached) = check_states_of(pack, cases).await;
     let unreached: Vec<_> = pack.state.iter().map(|state| state.means).filter(|means| !reached.contains(means)).collect();
     assert_eq!(unreached, [], "{platform}: states without a page in the table");
 }
 
 async fn check_states_alone(platform: Platform, cases: &[Case]) -> (Pack, BTreeSet<Meaning>) {
-    let looker = Looker::start(platform, cases).await;
+    check_states_of(Pack::load(platform, None).unwrap(), cases).await
+}
+
+async fn check_states_of(pack: Pack, cases: &[Case]) -> (Pack, BTreeSet<Meaning>) {
+    let platform = pack.platform.clone();
+    let looker = Looker::with_pack(pack, cases).await;
     let mut reached = BTreeSet::new();
     for (name, _, meanings) in cases {
         let seen = looker.look(name).await;

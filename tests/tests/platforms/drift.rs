@@ -17,7 +17,7 @@ fn drifted(platform: Platform) -> Vec<Case> {
     let other_language = match platform {
         Platform::Meet => Case::new("other_language", call("other_language"), OutcomeKind::JoinPageNotRecognised)
             .limited(|limits| limits.join_timeout_secs = 8),
-        Platform::Teams | Platform::Zoom => Case::new("other_language", call("other_language"), OutcomeKind::MaxDuration)
+        _ => Case::new("other_language", call("other_language"), OutcomeKind::MaxDuration)
             .limited(|limits| limits.max_recording_secs = 2),
     };
     vec![

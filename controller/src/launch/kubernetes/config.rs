@@ -137,9 +137,11 @@ impl KubernetesConfig {
             reader.optional("FINALIZE_SERVICE_ACCOUNT", "the name of a service account", |text| is_dns_name(text, 253));
         let is_policy = |text: &str| matches!(text, "Always" | "IfNotPresent" | "Never");
         let name = |text: &str| is_dns_name(text, 253);
+        let platforms = common.handed_on.get("OTHER_PLATFORMS").cloned();
         let mut manager_variables = common.handed_on;
         manager_variables.extend(reader.passed(&PASSED_TO_MANAGER));
         let mut bot_variables = reader.passed(&PASSED_TO_BOT);
+        bot_variables.extend(platforms.map(|list| ("OTHER_PLATFORMS".to_owned(), list)));
         bot_variables.extend(common.practice_origin.map(|origin| ("PRACTICE_ROOM_ORIGIN".to_owned(), origin)));
         Self {
             namespace,

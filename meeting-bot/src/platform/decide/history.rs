@@ -9,6 +9,8 @@ use super::observed::Observed;
 use super::stands;
 use crate::platform::pack::Meaning;
 
+/// Longer than an end has to be shown to be believed.
+const HOLDS_STILL: Duration = Duration::from_secs(20);
 /// A mark that has not changed for this long names who spoke last.
 const SPEAKS: Duration = Duration::from_secs(20);
 
@@ -92,6 +94,11 @@ impl History {
     /// The client reconnects, and its time for that has not run out.
     pub(super) fn reconnects(&self, limits: &SessionLimits, now: Duration) -> bool {
         self.reconnecting_since.is_some() && !stands(self.reconnecting_since, Duration::from_secs(limits.reconnect_secs), now)
+    }
+
+    /// An end has just been shown: what is in the way of it now, such as its own dialog, must stay until it is believed or not.
+    pub fn holds_still(&self, now: Duration) -> bool {
+        self.reason_since.is_some_and(|(_, since)| !stands(Some(since), HOLDS_STILL, now))
     }
 
     /// Notes that the bot has asked to join.

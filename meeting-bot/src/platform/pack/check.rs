@@ -10,6 +10,9 @@ pub(super) fn problems(pack: &Pack) -> Vec<String> {
     if pack.schema != SCHEMA {
         problems.push(format!("schema is {}, this build reads {SCHEMA}", pack.schema));
     }
+    if pack.platform.is_empty() || !pack.platform.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        problems.push(format!("platform is {:?}: write meet, teams, zoom, or a name of OTHER_PLATFORMS", pack.platform));
+    }
     if pack.hosts.is_empty() {
         problems.push("hosts is empty: name the page's host".to_owned());
     }

@@ -33,6 +33,19 @@ fn an_end_above_controls_that_stay_is_believed_once_nobody_is_there_and_nothing_
 }
 
 #[test]
+fn nothing_is_clicked_away_while_an_end_is_shown_that_is_not_believed_yet() {
+    let looks = [at(1, &[InCall]), at(2, &[InCall, Ended]), at(30, &[InCall, Ended])];
+    let mut history = History::default();
+    let mut still = Vec::new();
+    for look in &looks {
+        let now = Duration::from_secs_f64(look.second);
+        history = history.after(&look.observed, &limits(), now);
+        still.push(history.holds_still(now));
+    }
+    assert_eq!(still, [false, true, false], "an end that was not believed for so long holds nothing up");
+}
+
+#[test]
 fn missing_controls_alone_do_not_end_a_recording_soon() {
     assert_eq!(play(&[at(1, &[InCall]), at(2, &[]), at(50, &[])]), Decision::Record);
     let back = [at(1, &[InCall]), at(2, &[]), at(50, &[InCall]), at(70, &[])];
