@@ -1,5 +1,6 @@
 // Google Meet's guest view: what it shows in each state. The rest is client.js.
 import { Client, ask, at, code, elsewhere, every, pageText, settings, show } from '/assets/client.js';
+import { makeTrouble } from '/assets/trouble.js';
 
 const message = (text, className = '', more = '') => {
   at('message-text').textContent = text;
@@ -21,7 +22,7 @@ const closed = {
   captcha,
   registration: () => message(pageText('Register to join this event')),
   could_not_connect: () => message(pageText('There is a problem connecting to this video call')),
-  blank: () => {},
+  blank: () => makeTrouble('blank', 0),
 };
 
 const ends = {

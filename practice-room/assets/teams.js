@@ -1,5 +1,6 @@
 // Microsoft Teams' light client for guests: what it shows in each state. The rest is client.js.
 import { Client, ask, at, code, elsewhere, every, givenPasscode, pageText, settings, show } from '/assets/client.js';
+import { makeTrouble } from '/assets/trouble.js';
 
 const message = (text, more = '') => {
   at('message-text').textContent = text;
@@ -19,7 +20,7 @@ const atOnce = {
   sign_in: () => wall(pageText('We need to verify your info before you can join'), '<button class="primary">Sign in</button>'),
   sign_in_elsewhere: () => elsewhere('/signin/teams'),
   registration: () => wall(pageText('Register for this event'), '<p>Registration is required.</p><input type="text" placeholder="First name"><input type="email" placeholder="Email"> <button class="primary">Register</button>'),
-  blank: () => {},
+  blank: () => makeTrouble('blank', 0),
 };
 const onJoining = {
   captcha: () => wall(pageText('Verify you’re a real person'), '<p>Enter the characters you see</p><input type="text" aria-label="Characters">'),

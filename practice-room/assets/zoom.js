@@ -1,5 +1,6 @@
 // Zoom's web client: what it shows in each state, in a frame of its page or by itself. The rest is client.js.
 import { Client, ask, at, code, elsewhere, every, givenPasscode, pageText, settings, show } from '/assets/client.js';
+import { makeTrouble } from '/assets/trouble.js';
 
 const title = (text) => { window.top.document.title = text; document.title = text; };
 
@@ -14,7 +15,7 @@ const atOnce = {
   not_found() { title('Error - Zoom'); wall(pageText('This meeting link is invalid (3,001)')); },
   sign_in_elsewhere: () => elsewhere('/signin/zoom'),
   registration: () => wall(pageText('Meeting Registration'), '<p>Please register to join this meeting.</p><input type="text" placeholder="First Name"> <input type="email" placeholder="Email Address"> <button class="primary">Register</button>'),
-  blank: () => {},
+  blank: () => makeTrouble('blank', 0),
 };
 const onJoining = {
   blocked: () => wall(pageText('Automated bots aren’t allowed to join this meeting'), '<p>This app must use Zoom RTMS.</p>'),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::room::{Decided, Refused, Room};
 use crate::server::Rooms;
@@ -141,17 +142,24 @@ fn room_does(room: &mut Room, action: &Action) -> Result<(), ActionError> {
             room.seats_speak(who, true);
             Ok(())
         }
-        Action::End => done(room.end()),
-        Action::HostComes => done(room.host_comes()),
-        Action::Enter { name } => done(room.seat(name)),
-        Action::Outage { .. } => done(room.outage(true)),
-        Action::PopUp => done(room.tell_guests(&serde_json::json!({"type": "pop_up"}))),
-        Action::Trouble { how, mib } => done(room.tell_guests(&serde_json::json!({"type": "trouble", "how": how, "mib": mib}))),
+        _ => {
+            to_everybody(room, action);
+            Ok(())
+        }
     }
 }
 
-fn done((): ()) -> Result<(), ActionError> {
-    Ok(())
+/// Actions that name nobody; they cannot fail.
+fn to_everybody(room: &mut Room, action: &Action) {
+    match action {
+        Action::End => room.end(),
+        Action::HostComes => room.host_comes(),
+        Action::Enter { name } => room.seat(name),
+        Action::Outage { .. } => room.outage(true),
+        Action::PopUp => room.tell_guests(&json!({"type": "pop_up"})),
+        Action::Trouble { how, mib } => room.tell_guests(&json!({"type": "trouble", "how": how, "mib": mib})),
+        _ => {}
+    }
 }
 
 fn each(room: &mut Room, who: &str, work: impl Fn(&mut Room, &str)) -> Result<(), ActionError> {

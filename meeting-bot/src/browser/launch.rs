@@ -36,6 +36,12 @@ const STREAM_OF_SILENCE: &str = "(async () => {
 
 /// Chromium's own mark of its process for sound.
 const SOUND_PROCESS: &str = "--utility-sub-type=audio.mojom.AudioService";
+/// A platform's launcher calls for its installed application (`msteams:`, `zoommtg:`), and the browser's own question about that would
+/// lie over the recording (seen). Runs in a world of our own, where the page cannot see it.
+const NO_OTHER_APPLICATIONS: &str = "globalThis.navigation?.addEventListener('navigate', (event) => {
+    const ours = ['http:', 'https:', 'about:', 'blob:', 'data:', 'javascript:'];
+    if (event.cancelable && !ours.includes(new URL(event.destination.url).protocol)) event.preventDefault();
+})";
 
 /// Why there is no browser.
 #[derive(Debug, thiserror::Error)]
@@ -262,6 +268,8 @@ async fn attach(cdp: &CdpPipe) -> Result<(Page, String), BrowserError> {
     let page = attach_to(cdp, &target).await?;
     page.call("Page.enable", json!({}), CALL).await?;
     page.call("Inspector.enable", json!({}), CALL).await?;
+    let guard = json!({ "source": NO_OTHER_APPLICATIONS, "worldName": "recorder" });
+    page.call("Page.addScriptToEvaluateOnNewDocument", guard, CALL).await?;
     Ok((page, target))
 }
 

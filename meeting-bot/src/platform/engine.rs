@@ -199,7 +199,9 @@ impl Engine {
         let mut pending = false;
         for possible in &seen.steps {
             let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
-            if !phases.contains(&step.phase) || !self.is_wanted(step, possible) {
+            // Refused once, it would be refused again, and typing it again would take away the page that says so.
+            let refused = step.fill == Some(Fill::Passcode) && seen.meanings.contains(&Meaning::WrongPasscode);
+            if !phases.contains(&step.phase) || refused || !self.is_wanted(step, possible) {
                 continue;
             }
             let done = self.done.get(&step.name);

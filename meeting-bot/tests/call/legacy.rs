@@ -72,7 +72,7 @@ async fn a_reference_manager_finds_the_file_of_a_whole_call_once_the_bot_is_no_l
     replica.open("reference", 1_000);
     let videos = tempfile::tempdir().unwrap();
     let root = videos.path().join("tempvideo");
-    let settings = [("TEMPVIDEO_DIR", root.display().to_string()), ("AUTH_BASE_URL_V2", base)];
+    let settings = [("TEMPVIDEO_DIR", root.to_str().unwrap()), ("AUTH_BASE_URL_V2", base.as_str())];
     let bot = Bot::start_with(&replica.origin, &settings).await;
     let mut lacking = join("reference");
     lacking["timezone"] = json!("");
@@ -113,7 +113,7 @@ async fn a_denied_request_is_reported_with_its_reason_and_leaves_no_file() {
     let (replica, (base, heard)) = (Replica::start().await, backend().await);
     replica.open("denied", 1_000);
     let videos = tempfile::tempdir().unwrap();
-    let settings = [("TEMPVIDEO_DIR", videos.path().display().to_string()), ("AUTH_BASE_URL_V2", base)];
+    let settings = [("TEMPVIDEO_DIR", videos.path().to_str().unwrap()), ("AUTH_BASE_URL_V2", base.as_str())];
     let bot = Bot::start_with(&replica.origin, &settings).await;
     assert_eq!(bot.post("/google/join", join("denied")).await, 202);
     until("the lobby", BRING_UP, async || (is_busy(&bot).await && replica.seen("denied").contains_key("name")).then_some(()))

@@ -48,15 +48,15 @@ async fn witness(stage: &Stage, code: &str) -> Witnessed {
             stage.room.perform(code, json!({"do": "speak", "who": "Otter.ai", "for_ms": 2000})).await.unwrap();
         }
         looks += 1;
-        let Some(look) = stage.look().await else { continue };
-        let people = look.people.unwrap_or_default();
+        let look = engine.last_look();
+        let people = look.people.clone().unwrap_or_default();
         seen.names.extend(people.iter().map(|person| person.name.clone()));
         let now = Utc::now().timestamp_millis();
         for person in people.iter().filter(|person| look.speaking.contains(&person.key)) {
             seen.speaking.entry(person.name.clone()).or_default().push(now);
         }
         if look.chat.len() > seen.chat.len() {
-            seen.chat = look.chat;
+            seen.chat.clone_from(&look.chat);
         }
     }
     seen

@@ -12,11 +12,11 @@ use meeting_bot::doctor::find_browser;
 use meeting_bot::platform::decide::Decision;
 use meeting_bot::platform::engine::Engine;
 use meeting_bot::platform::pack::Pack;
-use meeting_bot::platform::probe::{Probe, Seen};
 use meeting_bot::scratch::Scratch;
 use meeting_bot::sink::Sink;
 use serde_json::{Value, json};
 use tests::room::PracticeRoom;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 /// As often as a session looks.
@@ -34,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) settings: Value,
     pub(crate) passcode: Option<&'static str>,
     pub(crate) limits: SessionLimits,
+    /// The recorder hears nothing from the beginning of the call on.
+    pub(crate) is_silent: bool,
     pub(crate) wanted: OutcomeKind,
 }
 
@@ -42,7 +44,7 @@ impl Case {
     pub(crate) fn new(name: &'static str, settings: Value, wanted: OutcomeKind) -> Self {
         let settings = with(json!({"launcher": false, "device_prompt": false}), &settings);
         let limits = SessionLimits { join_timeout_secs: 20, ..SessionLimits::default() };
-        Self { name, settings, passcode: None, limits, wanted }
+        Self { name, settings, passcode: None, limits, is_silent: false, wanted }
     }
 
     pub(crate) fn limited(mut self, change: impl FnOnce(&mut SessionLimits)) -> Self {
@@ -63,8 +65,12 @@ pub(crate) struct Played {
     pub(crate) took: Duration,
 }
 
+/// Whoever judges picture and sound has the machine alone; states do not mind each other.
+pub(crate) static MACHINE: RwLock<()> = RwLock::const_new(());
+
 /// Plays on all platforms at once, in one practice room; fails with all that failed.
 pub(crate) async fn on_every_platform<F: Future<Output = ()> + Send + 'static>(play: impl Fn(Platform, Arc<PracticeRoom>) -> F) {
+    let _shared = MACHINE.read().await;
     let folder = tempfile::tempdir().unwrap();
     let room = Arc::new(PracticeRoom::start(folder.path()).await.unwrap());
     let playing =
@@ -123,16 +129,21 @@ impl Stage {
         self.room.open(&code, case.settings.clone()).await.unwrap();
         let mut engine = self.open(&code, case).await;
         let begun = Instant::now();
+        let mut in_call_since = None;
         let mut played = Played { outcome: None, was_in_call: false, steps: Vec::new(), others: 0, took: Duration::ZERO };
         while played.outcome.is_none() && begun.elapsed() < LIMIT {
             tokio::time::sleep(TICK).await;
             // A page that is going elsewhere gives no look.
-            let Ok(tick) = engine.tick(Duration::ZERO).await else { continue };
+            let silent_for = in_call_since.filter(|_| case.is_silent).map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            let Ok(tick) = engine.tick(silent_for).await else { continue };
             played.steps.extend(tick.step);
             played.others = played.others.max(tick.others.unwrap_or_default());
             match tick.decision {
                 Decision::End(kind, _) => played.outcome = Some(kind),
-                Decision::Record => played.was_in_call = true,
+                Decision::Record => {
+                    played.was_in_call = true;
+                    in_call_since = in_call_since.or_else(|| Some(Instant::now()));
+                }
                 Decision::Stay | Decision::Wait => {}
             }
         }
@@ -148,7 +159,9 @@ impl Stage {
         let address = with_query(&meeting.join_url(Some(&self.room.origin)).unwrap(), &pack);
         self.browser.page().navigate(&address).await.unwrap();
         let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
-        Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), OWN_NAME)
+        let mut engine = Engine::new(self.browser.page().clone(), pack, host, case.limits.clone(), OWN_NAME);
+        engine.with_passcode(meeting.passcode().map(str::to_owned));
+        engine
     }
 
     /// One look at the page.

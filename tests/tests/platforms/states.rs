@@ -18,23 +18,25 @@ fn before_the_call(platform: Platform) -> Vec<Case> {
         ),
         Case::new("not_found", json!({"page": "not_found"}), O::MeetingNotFound),
         Case::new("sign_in", json!({"page": "sign_in"}), O::SignInRequired),
-        Case::new("sign_in_elsewhere", json!({"page": "sign_in_elsewhere"}), O::SignInRequired)
-            .limited(|limits| limits.join_timeout_secs = 5),
+        Case::new("sign_in_elsewhere", json!({"page": "sign_in_elsewhere"}), O::SignInRequired),
         Case::new("captcha", json!({"page": "captcha"}), O::Captcha),
         Case::new("denied", asked("deny"), O::Denied),
         Case::new("ended_in_the_lobby", asked("end"), O::EndedBeforeAdmission),
         Case::new("nobody_admits", json!({}), O::LobbyTimeout).limited(|limits| limits.lobby_timeout_secs = 2),
         Case::new("host_never_comes", json!({"waiting_for_host": true}), O::HostNeverStarted)
-            .limited(|limits| limits.lobby_timeout_secs = 2),
-        Case::new("blank", json!({"page": "blank"}), O::JoinPageNotRecognised).limited(|limits| limits.join_timeout_secs = 3),
-        Case::new("stalled", json!({"page": "stalled"}), O::JoinPageNotRecognised).limited(|limits| limits.join_timeout_secs = 3),
+            .limited(|limits| limits.host_timeout_secs = 2),
+        Case::new("blank", json!({"page": "blank"}), O::PageUnresponsive).limited(|limits| limits.join_timeout_secs = 3),
+        Case::new("stalled", json!({"page": "stalled"}), O::PageUnresponsive).limited(|limits| limits.join_timeout_secs = 3),
+        // Zoom says in one sentence that it timed out or that the organisation forbids browsers.
+        Case::new(
+            "could_not_connect",
+            json!({"page": "could_not_connect"}),
+            if platform == Platform::Zoom { O::BlockedByPlatform } else { O::CouldNotConnect },
+        ),
     ];
     match platform {
-        Platform::Meet => cases.extend([
-            Case::new("request_timed_out", asked("time_out"), O::LobbyTimeout),
-            Case::new("connection_refused", json!({"page": "could_not_connect"}), O::BlockedByPlatform),
-        ]),
-        Platform::Teams => cases.push(Case::new("request_timed_out", asked("time_out"), O::LobbyTimeout)),
+        Platform::Meet | Platform::Teams => cases.push(Case::new("request_timed_out", asked("time_out"), O::LobbyTimeout)),
+        // Zoom never answers a request by itself.
         _ => {}
     }
     if platform != Platform::Meet {
@@ -58,13 +60,29 @@ fn with_ana(rest: &[Value]) -> Value {
 fn in_the_call(platform: Platform) -> Vec<Case> {
     let ended = json!({"after_ms": 1500, "do": "end"});
     let short = |limits: &mut bot_model::session::SessionLimits| {
-        (limits.everyone_left_secs, limits.no_one_joined_secs) = (2, 3);
+        (limits.everyone_left_secs, limits.no_one_joined_secs) = (1, 2);
     };
+    let bots = json!({"people": ["Ana Lima", "Otter.ai", "Fireflies.ai Notetaker"]});
     let mut cases = vec![
         Case::new("host_ends", with_ana(std::slice::from_ref(&ended)), O::HostEnded),
         Case::new("removed", with_ana(&[json!({"after_ms": 1000, "do": "remove"})]), O::Removed),
         Case::new("everyone_leaves", with_ana(&[json!({"after_ms": 1000, "do": "leave", "who": "Ana Lima"})]), O::EveryoneLeft)
             .limited(short),
+        Case::new(
+            "only_bots_are_left",
+            with(with_ana(&[json!({"after_ms": 1000, "do": "leave", "who": "Ana Lima"})]), &bots),
+            O::EveryoneLeft,
+        )
+        .limited(short),
+        silent(Case::new("silence", with_ana(&[]), O::Silence)).limited(|limits| {
+            (limits.silence_secs, limits.silence_start_delay_secs) = (2, 1);
+        }),
+        silent(Case::new(
+            "connection_lost",
+            with_ana(&[json!({"after_ms": 500, "do": "outage", "for_ms": 60_000})]),
+            O::ConnectionLost,
+        ))
+        .limited(|limits| limits.reconnect_secs = 2),
         Case::new("nobody_ever_comes", json!({"script": admitted_then(&[])}), O::NoOneJoined).limited(short),
         Case::new(
             "a_tile_vanishes_for_a_moment",
@@ -91,6 +109,11 @@ fn in_the_call(platform: Platform) -> Vec<Case> {
         cases.push(case);
     }
     cases
+}
+
+fn silent(mut case: Case) -> Case {
+    case.is_silent = true;
+    case
 }
 
 fn every_dialog() -> Value {

@@ -12,7 +12,7 @@ use tests::bot::Bot;
 use tests::process::until;
 use tests::room::PracticeRoom;
 
-use crate::stage::admitted_then;
+use crate::stage::{MACHINE, admitted_then};
 
 const LIMIT: Duration = Duration::from_secs(100);
 
@@ -50,6 +50,7 @@ fn is_kept(bot: &Bot) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_breaks_the_browser_ends_the_call_and_keeps_the_recording() {
+    let _shared = MACHINE.read().await;
     let folder = tempfile::tempdir().unwrap();
     let room = PracticeRoom::start(folder.path()).await.unwrap();
     let crash = async {
@@ -82,6 +83,7 @@ fn leave_little_memory(pid: i32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_hangs_is_given_up_and_one_that_only_annoys_is_not() {
+    let _shared = MACHINE.read().await;
     let folder = tempfile::tempdir().unwrap();
     let room = PracticeRoom::start(folder.path()).await.unwrap();
     let hangs = async {
