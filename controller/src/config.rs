@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::configuration::{Naming, Problem};
 use bot_model::lease::LeaseTimings;
+use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process;
 use bot_model::schedule::StartWindow;
 use bot_model::session::SessionLimits;

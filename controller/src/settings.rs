@@ -103,7 +103,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("HOST_TIMEOUT_MINUTES", "", "a bot gives up this long after asking to join a call that its host has not started"),
     setting("JOIN_TIMEOUT_SECONDS", "", "a bot gives up when it found no way to ask to join within this long"),
     setting("RECONNECT_TIMEOUT_SECONDS", "", "a bot leaves when the platform's client tries to reconnect for this long"),
-    setting("OTHER_BOT_NAMES", "", "names of other bots, separated by commas, * for anything: they do not count as people; replaces the built-in list"),
+    setting(
+        "OTHER_BOT_NAMES",
+        "",
+        "names of other bots, separated by commas, * for anything: they do not count as people; replaces the built-in list",
+    ),
     setting("DEFAULT_BOT_NAME", "", "name in the call where the document gives none"),
     setting("RAW_RETENTION_HOURS", "72", "`manager retain` deletes raw segments this long after done"),
     setting("RUN_LEASE_TTL_SECONDS", "60", "a run whose lease is unchanged for this long is suspect"),

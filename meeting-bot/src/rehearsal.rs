@@ -65,7 +65,7 @@ impl Room {
         let (origin, code) = text.rsplit_once('/').ok_or_else(bad)?;
         let origin = crate::config::practice_origin(origin).map_err(|_| bad())?;
         let fits =
-            (1..=40).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            (1..=16).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits { Ok(Self { origin, code: code.to_owned() }) } else { Err(bad()) }
     }
 }
@@ -179,7 +179,7 @@ pub async fn rehearse(pack: &Pack, room: &Room, browser: PathBuf, is_sandboxed: 
 }
 
 async fn one(pack: &Pack, room: &Room, browser: &Browser, play: Play) -> Result<Played, RehearsalError> {
-    let code = format!("{}-{}", room.code, play.name.replace('_', "-"));
+    let code = format!("{}-{}-{}", room.code, pack.platform, play.name.replace('_', "-"));
     open_room(&room.origin, &code, &play.settings).await?;
     let query: String = pack.query.iter().map(|(name, value)| format!("&{name}={value}")).collect();
     browser.page().navigate(&format!("{}/{}/{code}?{}", room.origin, pack.platform, query.trim_start_matches('&'))).await?;

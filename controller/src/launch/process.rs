@@ -61,7 +61,9 @@ impl ProcessLauncher {
             (contract::SCRATCH_DIR.to_owned(), folder.join("scratch").display().to_string()),
             ("MEETING_BOT_SCRATCH".to_owned(), folder.join("bot").display().to_string()),
         ]);
-        bot.extend(self.config.handed_on.get_key_value(contract::OTHER_PLATFORMS).map(|(name, list)| (name.clone(), list.clone())));
+        bot.extend(
+            self.config.handed_on.get_key_value(contract::OTHER_PLATFORMS).map(|(name, list)| (name.clone(), list.clone())),
+        );
         bot.extend(self.config.practice_origin.clone().map(|origin| (contract::PRACTICE_ROOM_ORIGIN.to_owned(), origin)));
         Spec {
             instance_id: launch.instance_id().clone(),

@@ -32,6 +32,13 @@ const STREAM_OF_SILENCE: &str = "(async () => {
     return context.state;
 })()";
 
+/// A platform's launcher calls for its installed application (`msteams:`, `zoommtg:`), and the browser's own question about that would
+/// lie over the recording (seen). Runs in a world of our own, where the page cannot see it.
+const NO_OTHER_APPLICATIONS: &str = "globalThis.navigation?.addEventListener('navigate', (event) => {
+    const ours = ['http:', 'https:', 'about:', 'blob:', 'data:', 'javascript:'];
+    if (event.cancelable && !ours.includes(new URL(event.destination.url).protocol)) event.preventDefault();
+})";
+
 /// Why there is no browser.
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
@@ -204,6 +211,8 @@ async fn attach(cdp: &CdpPipe) -> Result<(Page, String), BrowserError> {
     let page = attach_to(cdp, &target).await?;
     page.call("Page.enable", json!({}), CALL).await?;
     page.call("Inspector.enable", json!({}), CALL).await?;
+    let guard = json!({ "source": NO_OTHER_APPLICATIONS, "worldName": "recorder" });
+    page.call("Page.addScriptToEvaluateOnNewDocument", guard, CALL).await?;
     Ok((page, target))
 }
 

@@ -116,6 +116,34 @@ async fn windows_that_the_page_opens_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_calls_for_an_installed_application_is_joined_all_the_same() {
+    let server = Server::start().await;
+    let bot = recording(&server, "before-protocol").await;
+    // The browser's own question would be a white box at the top of the picture.
+    let brightest = brightness_at_the_top(&bot).into_iter().fold(0.0, f64::max);
+    assert!(brightest < 100.0, "something of brightness {brightest} lies over the page");
+}
+
+/// Mean brightness of the upper middle of each recorded frame so far.
+fn brightness_at_the_top(bot: &Bot) -> Vec<f64> {
+    let part = bot.part(0);
+    let mut media = std::fs::read(part.join("init.mp4")).unwrap();
+    for seq in 0..2 {
+        media.extend(std::fs::read(part.join(bot_model::segment::segment_file(seq))).unwrap());
+    }
+    let file = part.join("joined.mp4");
+    std::fs::write(&file, media).unwrap();
+    let filter = format!("movie={},crop=560:140:360:20,signalstats", file.display());
+    let entries =
+        ["-v", "error", "-show_entries", "frame_tags=lavfi.signalstats.YAVG", "-of", "csv=p=0", "-f", "lavfi", "-i", &filter];
+    let output = std::process::Command::new("ffprobe").args(entries).output().unwrap();
+    let frames: Vec<f64> =
+        String::from_utf8(output.stdout).unwrap().lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
+    assert!(frames.len() >= 20, "{} frames: {}", frames.len(), String::from_utf8_lossy(&output.stderr));
+    frames
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_hangs_in_the_call_ends_the_session_and_keeps_the_recording() {
     assert_eq!(ends_in_call("in-hang", UNRESPONSIVE).await, OutcomeKind::PageUnresponsive);
 }

@@ -67,7 +67,7 @@ impl Observed {
     }
 
     /// The most telling reason to end that is shown.
-    pub(in crate::platform) fn reason(&self, is_admitted: bool) -> Option<Meaning> {
+    pub(super) fn reason(&self, is_admitted: bool) -> Option<Meaning> {
         let order: &[Meaning] = if is_admitted {
             &[Meaning::Removed, Meaning::Ended, Meaning::Left]
         } else {
