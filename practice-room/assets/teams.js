@@ -95,6 +95,8 @@ const turnOff = (button) => {
 every('toggle').forEach((button) => { button.onclick = () => turnOff(button); });
 every('leave').forEach((button) => { button.onclick = () => client.leave(); });
 
+at('dismiss').onclick = () => wall('Enjoy your day');
+
 let passcode = givenPasscode;
 
 function askPasscode(problem = '') {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bot_model::outcome::OutcomeKind;
 use bot_model::segment::part_folder;
 use bot_model::session::{SessionEventKind, SessionLimits, SessionPhase};
+use chrono::{DateTime, Utc};
 use practice_room::judge::judge;
 use serde_json::json;
 use tests::bot::Bot;
@@ -53,14 +54,17 @@ async fn a_call_is_recorded_through_every_client() {
             .unwrap_or_else(|error| panic!("{platform}: {error:#}"));
     }
     tokio::time::sleep(IN_CALL).await;
+    let ended_at = Utc::now();
     room.end(ROOM).await.unwrap();
     for (platform, bot) in &bots {
         let end = bot.ends(Duration::from_secs(60)).await.unwrap();
         assert_eq!(end.kind, OutcomeKind::HostEnded, "{platform}: {}", end.detail);
-        let recorded_for = recorded_for(bot).await;
+        let recorded_for = recorded_until(bot, ended_at).await;
         let judged = judge(&joined(&bot.output)).unwrap();
         println!("{platform:<5} {recorded_for:.1} s recorded, {judged:?}");
-        assert!((judged.duration_secs - recorded_for).abs() <= 2.5, "{platform}: recorded for {recorded_for} s, {judged:?}");
+        // A bot needs a moment to believe the end, and records it.
+        let more = judged.duration_secs - recorded_for;
+        assert!((-1.0..4.0).contains(&more), "{platform}: recorded for {recorded_for} s, {judged:?}");
         // The consent dialog lies over the clock's picture, not over its strip.
         assert!(judged.decoded_frames * 10 >= judged.frames * 9, "{platform}: {judged:?}");
         assert!(judged.beeps as f64 >= judged.duration_secs - 4.0, "{platform}: {judged:?}");
@@ -68,11 +72,11 @@ async fn a_call_is_recorded_through_every_client() {
     }
 }
 
-/// From the recorder's start, which a loaded machine delays, to leaving the call.
-async fn recorded_for(bot: &Bot) -> f64 {
+/// From the recorder's start, which a loaded machine delays, to the end of the call.
+async fn recorded_until(bot: &Bot, ended_at: DateTime<Utc>) -> f64 {
     let timeline = bot.timeline().await.unwrap();
     let started = timeline.iter().find(|event| matches!(event.kind, SessionEventKind::PartStarted { .. })).unwrap();
-    (bot.state().await.unwrap().left_at.unwrap() - started.at).as_seconds_f64()
+    (ended_at - started.at).as_seconds_f64()
 }
 
 /// The first part as one file.
