@@ -289,10 +289,11 @@ pub trait Launcher: Send + Sync + 'static {
     /// Every run of this store, whatever its state, until it is removed.
     async fn list(&self) -> Result<Vec<Observed>, LaunchError>;
 
-    /// True where, looked at anew, nothing of this job is left: no run, and nothing that could be in a call. Absence from
-    /// [`Launcher::list`] alone may be a gap in what is known.
-    async fn is_absent(&self, job: &JobName) -> Result<bool, LaunchError> {
-        Ok(self.list().await?.iter().all(|run| run.key.job != *job))
+    /// True where, looked at anew, this run is not there and nothing of its job could be in a call: only ended runs of other
+    /// attempts may be left. Absence from [`Launcher::list`] alone may be a gap in what is known.
+    async fn is_absent(&self, run: &RunKey) -> Result<bool, LaunchError> {
+        let is_other = |seen: &Observed| seen.key.job != run.job || (seen.key.attempt != run.attempt && seen.state.is_over());
+        Ok(self.list().await?.iter().all(is_other))
     }
 
     /// Asks a run to end: what was recorded is saved first. Returns at once; a run that is over is left alone.

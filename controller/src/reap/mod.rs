@@ -154,7 +154,8 @@ impl Engine {
         if seen.evidence != Evidence::None || matches!(action, Action::Wait | Action::Alert(_)) {
             return true;
         }
-        match self.launcher.is_absent(&JobName::for_instance(&record.instance.id)).await {
+        let run = RunKey { job: JobName::for_instance(&record.instance.id), attempt: record.instance.facts.attempt };
+        match self.launcher.is_absent(&run).await {
             Ok(is_absent) => is_absent,
             Err(error) => {
                 tracing::warn!(bot_instance_id = %record.instance.id, %error, "whether its run is gone cannot be told; it is looked at again");

@@ -21,11 +21,14 @@ struct Args {
     seed_start: u64,
 }
 
+/// What ended well, and what did not.
+type Found = (Vec<Tally>, Vec<(u64, Failure)>);
+
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
     let begun = Instant::now();
     let next = AtomicU64::new(args.seed_start);
-    let found: Mutex<(Vec<Tally>, Vec<(u64, Failure)>)> = Mutex::default();
+    let found: Mutex<Found> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
@@ -43,7 +46,7 @@ fn main() -> std::process::ExitCode {
                                 "seed {seed}: {}\nsmallest plan: {:?}\n{}",
                                 failure.broken.violation, failure.plan, failure.broken.story
                             );
-                            found.1.push((seed, failure));
+                            found.1.push((seed, *failure));
                         }
                     }
                 }

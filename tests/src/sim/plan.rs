@@ -108,6 +108,13 @@ impl Plan {
         faults.chain(calls).max().unwrap_or_default()
     }
 
+    /// True where a node is lost until the call is over.
+    pub fn loses_the_whole_call(&self, call: usize) -> bool {
+        let over_at = self.calls.get(call).map_or(0, |call| call.over_at);
+        let lasts = |fault: &Fault| matches!(fault.kind, FaultKind::LoseNode(secs) if fault.at + secs + 40 > over_at);
+        self.faults.iter().any(lasts)
+    }
+
     /// Smaller plans, for a failing one: each lacks something.
     pub fn smaller(&self) -> Vec<Self> {
         let without = |index: usize| {

@@ -146,7 +146,7 @@ async fn ended(
     progress: Option<RecordingProgress>,
     stop: &mut watch::Receiver<bool>,
 ) -> ExitCode {
-    if !progress.as_ref().is_some_and(|progress| progress.segments > 0) {
+    if progress.as_ref().is_none_or(|progress| progress.segments == 0) {
         let kind = if outcome.kind == OutcomeKind::AskedToLeave { outcome.kind } else { OutcomeKind::EndedBeforeAdmission };
         return settled(&mut keeper, Step::Fail, Outcome::new(kind), Vec::new(), stop).await;
     }

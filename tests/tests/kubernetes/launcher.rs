@@ -132,7 +132,7 @@ async fn a_job_deleted_by_hand_that_leaves_its_pod_keeps_the_next_attempt_out() 
     site.cluster.wait("the Job's end", |cluster| cluster.job("bot-b1").is_none().then_some(())).await.unwrap();
     let second = LaunchSpec::new(&site.next_attempt(&first).await, RunCommand::Record);
     assert!(matches!(launcher.launch(&second).await, Err(LaunchError::OtherAttemptAlive { attempt: 1 })));
-    assert!(!launcher.is_absent(&spec.key().job).await.unwrap());
+    assert!(!launcher.is_absent(&spec.key()).await.unwrap());
     let orphan = find(launcher.as_ref(), &spec.key()).await.unwrap();
     assert_eq!(orphan.state, RunState::Running, "a pod without a Job may be in the call");
     // Its pod ends: now the way is free.
@@ -151,7 +151,7 @@ async fn a_job_that_is_deleted_by_hand_is_lost_and_then_absent() {
     site.cluster.wait("the pod", |cluster| cluster.pod_in_phase("bot-b1", "Running")).await.unwrap();
     let jobs: Api<Job> = Api::namespaced(site.cluster.client().unwrap(), "bots");
     jobs.delete("bot-b1", &DeleteParams::foreground()).await.unwrap();
-    until("its absence", || async { launcher.is_absent(&spec.key().job).await.unwrap().then_some(()) }).await;
+    until("its absence", || async { launcher.is_absent(&spec.key()).await.unwrap().then_some(()) }).await;
     until("its absence in the picture", || async { find(launcher.as_ref(), &spec.key()).await.is_none().then_some(()) }).await;
 }
 
@@ -164,5 +164,5 @@ async fn a_run_without_a_pod_is_stopped_by_its_job() {
     launcher.launch(&spec).await.unwrap();
     assert_eq!(find(launcher.as_ref(), &spec.key()).await.unwrap().state, RunState::Pending);
     launcher.stop(&spec.key()).await.unwrap();
-    until("its absence", || async { launcher.is_absent(&spec.key().job).await.unwrap().then_some(()) }).await;
+    until("its absence", || async { launcher.is_absent(&spec.key()).await.unwrap().then_some(()) }).await;
 }

@@ -164,13 +164,6 @@ impl Stage {
         engine
     }
 
-    /// One look at the page.
-    pub(crate) async fn look(&self) -> Option<Seen> {
-        let host = self.room.origin.strip_prefix("http://").map(str::to_owned);
-        let probe = Probe::new(&Pack::load(self.platform, None).unwrap(), host);
-        probe.look(self.browser.page()).await.ok()
-    }
-
     /// What the page showed in the end, for whoever looks into a failure.
     async fn keep_picture(&self, name: &str) {
         let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}.png", self.platform));

@@ -219,10 +219,14 @@ impl Launcher for KubernetesLauncher {
         self.picture.runs()
     }
 
-    async fn is_absent(&self, job: &JobName) -> Result<bool, LaunchError> {
+    async fn is_absent(&self, run: &RunKey) -> Result<bool, LaunchError> {
         // The Job first: one that is deleted between the looks leaves its pods to be seen.
-        let there = self.cluster.job(job.as_str()).await?.is_some();
-        Ok(!there && self.live_pods(job).await?.is_empty())
+        let is_absent = match self.cluster.job(run.job.as_str()).await? {
+            None => true,
+            // Of another attempt, and over: whoever launches the next one replaces it.
+            Some(job) => JobView::of(&job).is_some_and(|view| view.key.attempt != run.attempt && view.finish.is_some()),
+        };
+        Ok(is_absent && self.live_pods(&run.job).await?.is_empty())
     }
 
     async fn stop(&self, run: &RunKey) -> Result<(), LaunchError> {
