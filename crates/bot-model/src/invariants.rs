@@ -80,6 +80,13 @@ pub fn moves_forward(before: &BotInstance, after: &BotInstance) -> Result<(), Vi
     if after.facts.attempt < before.facts.attempt {
         return Err(Violation { id: "I6", what: format!("{}'s attempt fell", before.id) });
     }
+    let run_of = |instance: &BotInstance| instance.facts.run.as_ref().map(|run| (run.attempt, run.pod_uid.clone()));
+    if let Some((attempt, _)) = run_of(after).filter(|run| Some(run) != run_of(before).as_ref())
+        && attempt != after.facts.attempt
+    {
+        let what = format!("attempt {attempt} bound {}, which attempt {} owns", before.id, after.facts.attempt);
+        return Err(Violation { id: "I6", what });
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::World;
 use super::actor::{Actor, Fate, Weather};
-use super::plan::between;
+use super::plan::{between, draws};
 use super::pod::{self, Pod};
 
 /// What runs.
@@ -177,7 +177,9 @@ impl World {
     pub fn double_pod(self: &Arc<Self>, uid: &str) {
         let key = self.fleet.lock().pods.iter().find(|pod| pod.uid == uid).map(|pod| pod.key.clone());
         if let Some(key) = key {
-            self.spawn_pod(&key, Duration::from_secs(between(0, 10)));
+            // Some come when their attempt is long over.
+            let after = if draws(500) { between(0, 10) } else { between(10, 400) };
+            self.spawn_pod(&key, Duration::from_secs(after));
         }
     }
 
@@ -204,9 +206,12 @@ impl World {
                 return Ok(Launched::AlreadyThere);
             }
             let others: Vec<RunKey> = state.jobs.keys().filter(|other| other.job == key.job).cloned().collect();
-            let alive = others.iter().find(|other| !state.state_of(other).0.is_over());
+            let alive = others.iter().find(|other| **other != key && !state.state_of(other).0.is_over());
             if let Some(alive) = alive.filter(|_| is_named && Guard::Evidence.stands()) {
                 return Err(LaunchError::OtherAttemptAlive { attempt: alive.attempt });
+            }
+            if alive.is_some() || state.jobs.get(&key).is_some_and(|_| !state.state_of(&key).0.is_over()) {
+                self.truth.broken("I1", format!("a second run of {} was launched", spec.instance_id()));
             }
             let live = state.jobs.keys().filter(|job| !state.state_of(job).0.is_over()).count();
             if live >= self.fleet.slots {
