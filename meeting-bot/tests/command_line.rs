@@ -60,7 +60,7 @@ fn check_pack_accepts_the_built_in_pack_and_names_what_is_wrong_with_another() {
     std::fs::write(&bad, "schema = 1\nplatform = \"webex\"\n").unwrap();
     let (code, text) = meeting_bot(&["check-pack", bad.to_str().unwrap()], &[]);
     assert_eq!(code, Some(64));
-    assert!(text.contains("webex"), "{text}");
+    assert!(text.contains("missing field `version`"), "{text}");
 }
 
 #[test]
