@@ -31,7 +31,8 @@ echo "== building the binaries that the black-box suites start"
 cargo build --workspace --bins --locked
 failed=0
 echo "== unit, property and conformance suites"
-cargo test --workspace --exclude tests --all-targets --locked --no-fail-fast || failed=1
+# These wait more than they work: a third at once on two cores.
+cargo test --workspace --exclude tests --all-targets --locked --no-fail-fast -- --test-threads="$(($(nproc) + 1))" || failed=1
 echo "== black-box suites (one at a time: each has browsers of its own)"
 cargo test --package tests --all-targets --locked --no-fail-fast -- --test-threads=1 || failed=1
 # Again at the end, where it is read.
