@@ -1,4 +1,4 @@
-//! One call, joined through all three clients at once by the real bot, each recording judged by its content.
+//! One call, joined through all three clients one after another by the real bot, each recording judged by its content.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use practice_room::judge::judge;
 use serde_json::json;
 use tests::bot::Bot;
-use tests::process::until;
 use tests::room::PracticeRoom;
 
 use crate::stage::MACHINE;
@@ -26,40 +25,26 @@ async fn a_call_is_recorded_through_every_client() {
     room.open(ROOM, json!({"consent_dialog": true, "passcode": "sesame-1"})).await.unwrap();
     let _people = room.company_process(ROOM, ("Clara", "clock", 1000), &["Samir"], folder.path()).unwrap();
     room.wait_for(ROOM, "clock", "in_call", Duration::from_secs(60)).await.unwrap();
-
-    let mut bots = Vec::new();
+    // One bot at a time: three browsers more than the machine has cores would be what is judged.
     for platform in ["meet", "teams", "zoom"] {
         let own = folder.path().join(platform);
         std::fs::create_dir(&own).unwrap();
         let bot = Bot::start(&own, &room.origin).await.unwrap();
         bot.join(&format!("practice:{platform}/{ROOM}?pwd=sesame-1"), &SessionLimits::default()).await.unwrap();
-        bots.push((platform, bot));
-    }
-    for (platform, bot) in &bots {
         bot.reaches(SessionPhase::WaitingRoom, Duration::from_secs(90))
             .await
             .unwrap_or_else(|error| panic!("{platform}: {error:#}"));
-    }
-    until("three guests in the lobby", Duration::from_secs(30), || async {
-        let state = room.state(ROOM).await?;
-        let waiting = state["participants"].as_array().into_iter().flatten();
-        Ok((waiting.filter(|one| one["role"] == "guest" && one["state"] == "waiting").count() == 3).then_some(()))
-    })
-    .await
-    .unwrap();
-    room.perform(ROOM, json!({"do": "admit"})).await.unwrap();
-    for (platform, bot) in &bots {
+        let guest = room.wait_for(ROOM, "guest", "waiting", Duration::from_secs(30)).await.unwrap();
+        room.act(ROOM, &guest, "admit").await.unwrap();
         bot.reaches(SessionPhase::Recording, Duration::from_secs(60))
             .await
             .unwrap_or_else(|error| panic!("{platform}: {error:#}"));
-    }
-    tokio::time::sleep(IN_CALL).await;
-    let ended_at = Utc::now();
-    room.end(ROOM).await.unwrap();
-    for (platform, bot) in &bots {
+        tokio::time::sleep(IN_CALL).await;
+        let removed_at = Utc::now();
+        room.act(ROOM, &guest, "remove").await.unwrap();
         let end = bot.ends(Duration::from_secs(60)).await.unwrap();
-        assert_eq!(end.kind, OutcomeKind::HostEnded, "{platform}: {}", end.detail);
-        let recorded_for = recorded_until(bot, ended_at).await;
+        assert_eq!(end.kind, OutcomeKind::Removed, "{platform}: {}", end.detail);
+        let recorded_for = recorded_until(&bot, removed_at).await;
         let judged = judge(&joined(&bot.output)).unwrap();
         println!("{platform:<5} {recorded_for:.1} s recorded, {judged:?}");
         // A bot needs a moment to believe the end, and records it.
@@ -68,7 +53,8 @@ async fn a_call_is_recorded_through_every_client() {
         // The consent dialog lies over the clock's picture, not over its strip.
         assert!(judged.decoded_frames * 10 >= judged.frames * 9, "{platform}: {judged:?}");
         assert!(judged.beeps as f64 >= judged.duration_secs - 4.0, "{platform}: {judged:?}");
-        assert_eq!(judged.silent_seconds, 0, "{platform}: {judged:?}");
+        // What was recorded after the bot was out has no sound any more.
+        assert!(judged.silent_seconds as f64 <= more.max(0.0).ceil(), "{platform}: {judged:?}");
     }
 }
 
