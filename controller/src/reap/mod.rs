@@ -136,10 +136,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Notes how the instance's runs stood; true where one is over and yet nothing could be done.
+    /// Notes how the instance's runs stood; true where that of the present attempt is over and yet nothing could be done. Runs of
+    /// earlier attempts may lie there as long as the call lasts, and wait for nothing.
     fn remember_judged(&self, record: &InstanceRecord, runs: &[Observed], action: Action) -> bool {
         let mine = runs.iter().filter(|run| run.instance_id == record.instance.id);
-        let (waiting, judged): (Vec<_>, Vec<_>) = mine.partition(|run| action == Action::Wait && run.state.is_over());
+        let attempt = record.instance.facts.attempt;
+        let waits = |run: &&Observed| action == Action::Wait && run.state.is_over() && run.key.attempt == attempt;
+        let (waiting, judged): (Vec<_>, Vec<_>) = mine.partition(waits);
         lock(&self.memory).judged.extend(judged.into_iter().map(|run| (run.key.clone(), standing(run))));
         !waiting.is_empty()
     }

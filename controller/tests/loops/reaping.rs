@@ -50,7 +50,8 @@ async fn between_the_looks_at_everything_an_ended_run_is_acted_on_and_looked_at_
     site.fleet.end(RunState::Lost);
     controller.reap_changed(Utc::now()).await.unwrap();
     assert_eq!(commands(&site).len(), 2);
-    assert!(!controller.has_waiting());
+    controller.reap(Utc::now()).await.unwrap();
+    assert!(!controller.has_waiting(), "the ended run of the first attempt waits for nothing");
     site.fleet.end(RunState::Lost);
     controller.reap_changed(Utc::now()).await.unwrap();
     assert_eq!(commands(&site).len(), 2, "a second loss is followed by a pause");
