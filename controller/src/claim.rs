@@ -137,8 +137,7 @@ impl Engine {
             *count
         };
         tracing::error!(bot_instance_id = %id, attempt = record.instance.facts.attempt, failures, %error, "a launch failed");
-        let is_recorded = is_recorded(&record.instance);
-        if failures < MAX_ATTEMPTS || is_recorded {
+        if failures < MAX_ATTEMPTS || record.instance.is_recorded() {
             return claim::release(self.store.as_ref(), claimed, "the launch failed", clock::now()).await.map(drop);
         }
         lock(&self.failures).remove(id);
@@ -192,7 +191,7 @@ impl Engine {
     /// When an instance is due. What was recorded already is always due: it is to be finalized at least. And the window around
     /// the start is for the first join: a bot that was lost on its way comes back as long as the call goes on.
     pub(crate) fn due(&self, instance: &BotInstance, now: DateTime<Utc>) -> Due {
-        if is_recorded(instance) || (instance.facts.attempt > 1 && self.is_meeting_on(instance, now)) {
+        if instance.is_recorded() || (instance.facts.attempt > 1 && self.is_meeting_on(instance, now)) {
             return Due::Now;
         }
         self.pace.window.due(instance.facts.start_time, instance.facts.end_time, now)
@@ -212,7 +211,7 @@ impl Engine {
     /// What the next run of an instance is to do, by its document alone, so that whoever takes over decides alike.
     pub(crate) fn command_for(&self, instance: &BotInstance, now: DateTime<Utc>) -> RunCommand {
         let is_over = is_recording_over(instance) || !self.is_meeting_on(instance, now);
-        if is_recorded(instance) && is_over { RunCommand::Finalize } else { RunCommand::Record }
+        if instance.is_recorded() && is_over { RunCommand::Finalize } else { RunCommand::Record }
     }
 
     fn may_launch(&self, record: &InstanceRecord) -> bool {
@@ -226,11 +225,6 @@ impl Engine {
             self.metrics.scheduled_lag.observe(lag.max(Duration::ZERO).as_secs_f64());
         }
     }
-}
-
-/// True where there are segments in the bucket.
-pub(crate) fn is_recorded(instance: &BotInstance) -> bool {
-    instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
 }
 
 /// True where the call is over for the bot: its outcome is known, or the list of segments is frozen. (A bot that was sent out by

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use bot_model::configuration::Naming;
 use bot_model::document::{BotInstance, Meeting};
 use bot_model::ids::MeetingPath;
+use bot_model::lifecycle::Phase;
 use bot_store::protocol::enqueue::{Enqueued, enqueue};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, cancel};
 use bot_store::{DocumentKey, MeetingQuery, Record, StoreError};
@@ -179,7 +180,11 @@ impl Engine {
                 lock(&self.served).remove(&id);
                 continue;
             };
-            if record.instance.facts.cancel_requested_at.is_none() && self.is_unwanted(&record.instance).await? {
+            let instance = &record.instance;
+            let asked = instance.facts.cancel_requested_at.is_some();
+            // Asked while a launch was under way that then came to nothing: it is queued, and nobody is there to obey.
+            let is_left = asked && instance.phase == Phase::Queued && !instance.is_recorded();
+            if is_left || (!asked && self.is_unwanted(instance).await?) {
                 let note = Note::new("controller", "cancel_requested");
                 match cancel::cancel(self.store.as_ref(), &record, note, now).await? {
                     Advanced::Applied(after) => {

@@ -15,7 +15,7 @@ use bot_store::protocol::{Advanced, InstanceRecord, claim, heartbeat};
 use bot_store::{StoreError, Version};
 use chrono::{DateTime, Utc};
 
-use crate::claim::{is_recorded, is_recording_over};
+use crate::claim::is_recording_over;
 use crate::discover::meetings_of;
 use crate::engine::{Engine, lock};
 use crate::launch::{Observed, RunCommand, RunKey, RunState, TroubleKind};
@@ -242,7 +242,7 @@ impl Engine {
             is_claim_stale: is_own || silent.contains(owner) || unchanged_for >= self.pace.claim_ttl,
             is_meeting_on: self.is_meeting_on(instance, now),
             is_joinable: self.due(instance, now) != Due::Missed,
-            is_recorded: is_recorded(instance) || unsaved.contains(&JobName::for_instance(&instance.id)),
+            is_recorded: instance.is_recorded() || unsaved.contains(&JobName::for_instance(&instance.id)),
             is_recording_over: is_recording_over(instance),
             is_cancelled: facts.cancel_requested_at.is_some(),
             finalize_attempts: facts.finalize_attempts,

@@ -46,7 +46,7 @@ pub fn one_bot_a_call(stays: &[Stay]) -> Result<(), Violation> {
 
 /// I3: what was recorded ends in verified files, or in a failure that says where its raw segments are.
 pub fn no_lost_recording(instance: &BotInstance) -> Result<(), Violation> {
-    let recorded = instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0);
+    let recorded = instance.is_recorded();
     let lost = match instance.phase {
         Phase::Done => instance.facts.artifacts.is_empty(),
         Phase::Failed => instance.facts.gcs_path.is_none(),

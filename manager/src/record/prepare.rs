@@ -43,7 +43,7 @@ pub async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) 
     let sent_at = Instant::now();
     let run = (config.attempt, config.run_id.as_str());
     let bound = stubbornly("bind", || bind(store, &config.instance, run, Purpose::Record, clock::now())).await?;
-    let has_recording = |record: &InstanceRecord| has_left || was_recorded(record);
+    let has_recording = |record: &InstanceRecord| has_left || record.instance.is_recorded();
     let kept = |record| Keeper::new(store, record, config.timings, sent_at);
     match bound {
         Bind::Fenced(reason) => Ok(Prepared::Over(fenced(&reason))),
@@ -71,7 +71,7 @@ async fn reserve_and_wait(mut keeper: Keeper<'_>, has_left: bool) -> Result<Prep
     match take_slot(&mut keeper, &key, has_left).await? {
         Taken::Ours => Ok(Prepared::Join(Box::new(keeper), key)),
         Taken::Given(code) => Ok(Prepared::Over(code)),
-        Taken::GaveUp(outcome) if has_left || was_recorded(keeper.record()) => finalize_instead(keeper, outcome).await,
+        Taken::GaveUp(outcome) if has_left || keeper.record().instance.is_recorded() => finalize_instead(keeper, outcome).await,
         Taken::GaveUp(outcome) => {
             let step = if outcome.kind == OutcomeKind::Cancelled { Step::Cancel } else { Step::Fail };
             settled(keeper.store(), keeper.record(), step, outcome).await
@@ -87,11 +87,6 @@ async fn finalize_instead(mut keeper: Keeper<'_>, outcome: Outcome) -> Result<Pr
         Kept::Refused => Ok(Prepared::Over(ExitCode::Fenced)),
         Kept::Unreachable(error) => Err(error.into()),
     }
-}
-
-/// True where an earlier attempt recorded something: then there are files to make, whatever became of the meeting.
-fn was_recorded(record: &InstanceRecord) -> bool {
-    record.instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
 }
 
 fn call_key(keeper: &Keeper<'_>) -> CallKey {
@@ -164,7 +159,7 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Re
             Ok(Slot::Lost) => {}
             Ok(Slot::Taken { holder: other, start_time }) => {
                 let is_twin = !is_later_occurrence(holder.start_time, start_time);
-                if is_twin && !has_left && !was_recorded(keeper.record()) {
+                if is_twin && !has_left && !keeper.record().instance.is_recorded() {
                     if let Some(code) = hand_over(keeper, &other).await? {
                         return Ok(Taken::Given(code));
                     }
@@ -192,8 +187,11 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Re
 async fn hand_over(keeper: &mut Keeper<'_>, other: &InstanceId) -> Result<Option<ExitCode>, StoreError> {
     tracing::info!(holder = %other, "another bot of this organisation is in this call; handing the meetings over");
     let joining = join_holder(keeper.store(), keeper.record(), other, clock::now());
-    if let Advanced::Applied(_) = verb_within("join_holder", joining).await? {
-        return Ok(Some(ExitCode::Settled));
+    match verb_within("join_holder", joining).await {
+        Ok(Advanced::Applied(_)) => return Ok(Some(ExitCode::Settled)),
+        Ok(Advanced::Conflict | Advanced::Illegal(_)) => {}
+        Err(error) if error.is_transient() => tracing::warn!(%error, "the meetings could not be handed over yet"),
+        Err(error) => return Err(error),
     }
     keeper.refresh().await;
     Ok(None)

@@ -84,13 +84,16 @@ impl Fleet {
         self.with(uid, |pod| pod.actor.cut(secs));
     }
 
-    /// Aborts its task: nothing of it is done any more. True where it had started.
-    fn abort(&self, uid: &str) {
+    /// Aborts its task: nothing of it is done any more. False where that had been done before.
+    fn abort(&self, uid: &str) -> bool {
+        let mut was_there = false;
         self.with(uid, |pod| {
             if let Some(task) = pod.task.take() {
                 task.abort();
+                was_there = true;
             }
         });
+        was_there
     }
 
     fn end(&self, uid: &str, code: Option<i32>) {
@@ -157,7 +160,9 @@ impl World {
 
     /// kill -9 of a manager: its bot leaves when nobody has polled it for 45 s, and only then its pod is over.
     pub fn kill_pod(self: &Arc<Self>, uid: &str) {
-        self.fleet.abort(uid);
+        if !self.fleet.abort(uid) {
+            return;
+        }
         self.truth.killed(uid);
         let leaves = Duration::from_secs(between(0, 50));
         self.truth.leaves_all(uid, leaves);
@@ -166,8 +171,9 @@ impl World {
 
     /// A node dies: its bot is gone at once, and Kubernetes finds out after a while.
     pub fn lose_node(self: &Arc<Self>, uid: &str, known_after: u64) {
-        self.fleet.abort(uid);
-        self.truth.killed(uid);
+        if self.fleet.abort(uid) {
+            self.truth.killed(uid);
+        }
         self.truth.leaves_all(uid, Duration::ZERO);
         self.fleet.with(uid, |pod| pod.node_is_lost = true);
         self.over_after(uid, Duration::from_secs(known_after));

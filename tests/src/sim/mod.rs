@@ -41,6 +41,8 @@ use truth::Truth;
 
 /// After the last fault and the last call, everything has to be settled within this time.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2 * 3600);
+/// For a controller that has just come back, before anything is judged.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
 
 /// Everything that a simulated actor can touch.
 pub struct World {
@@ -263,6 +265,8 @@ async fn drive(world: &Arc<World>, plan: &Plan) -> Result<Tally, Violation> {
 /// Waits until every instance has ended and nothing runs.
 async fn settle_down(world: &Arc<World>, plan: &Plan) -> Result<(), Violation> {
     let deadline = Instant::now() + SETTLES_WITHIN;
+    // Who has just come back has not looked at anything yet.
+    sleep(FIRST_LOOK).await;
     loop {
         let left: Vec<_> = world.instances().into_iter().filter(|instance| !instance.phase.is_terminal()).collect();
         if left.is_empty() && world.fleet.alive().is_empty() {
@@ -352,6 +356,11 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             Some(instance) if instance.phase == Phase::Done => {}
             // Nothing could be recorded: the node was lost before, and until the call was over nobody could know.
             Some(instance) if instance.phase == Phase::Failed && plan.loses_the_whole_call(meeting.call) => {}
+            // Nobody was there to look, and it says so.
+            found
+                if plan.is_unattended(meeting)
+                    && found
+                        .map_or(record.fields.get("bot_status") == Some(&json!("missed")), |bot| bot.phase == Phase::Failed) => {}
             found => {
                 let found = found.map(|instance| format!("{} ({:?})", instance.phase, instance.facts.outcome));
                 let what =

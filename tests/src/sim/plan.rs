@@ -79,6 +79,9 @@ pub enum FaultKind {
     BucketDown(u64),
 }
 
+/// Seconds from the return of what was lost to the next bot's first segment.
+const TO_A_NEW_BOT: u64 = 40;
+
 /// A number from `from` to `to`, both included.
 pub fn between(from: u64, to: u64) -> u64 {
     from + simulated::next() % (to - from + 1)
@@ -108,11 +111,50 @@ impl Plan {
         faults.chain(calls).max().unwrap_or_default()
     }
 
-    /// True where a node is lost until the call is over.
+    /// True where a node is lost or a manager cut off, and what comes next too, until the call is over.
     pub fn loses_the_whole_call(&self, call: usize) -> bool {
         let over_at = self.calls.get(call).map_or(0, |call| call.over_at);
-        let lasts = |fault: &Fault| matches!(fault.kind, FaultKind::LoseNode(secs) if fault.at + secs + 40 > over_at);
-        self.faults.iter().any(lasts)
+        self.faults.iter().any(|lost| {
+            let (FaultKind::LoseNode(secs) | FaultKind::CutPod(secs)) = lost.kind else { return false };
+            let mut until = lost.at + secs + TO_A_NEW_BOT;
+            for next in self.faults.iter().filter(|next| next.at >= lost.at) {
+                let (FaultKind::CutPod(secs) | FaultKind::StoreDown(secs) | FaultKind::LoseNode(secs)) = next.kind else {
+                    continue;
+                };
+                if next.at <= until {
+                    until = until.max(next.at + secs + TO_A_NEW_BOT);
+                }
+            }
+            until > over_at
+        })
+    }
+
+    /// True where no controller could work for a minute on end while this meeting was there and its call went on.
+    pub fn is_unattended(&self, meeting: &Meeting) -> bool {
+        let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);
+        let hits = |fault: &Fault, controller: usize, second: u64| {
+            let secs = match fault.kind {
+                FaultKind::KillController(index, secs)
+                | FaultKind::PauseController(index, secs)
+                | FaultKind::CutController(index, secs)
+                    if index == controller =>
+                {
+                    secs
+                }
+                FaultKind::StoreDown(secs) => secs,
+                _ => return false,
+            };
+            (fault.at..fault.at + secs).contains(&second)
+        };
+        let works = |second: u64| (0..self.controllers).any(|index| !self.faults.iter().any(|fault| hits(fault, index, second)));
+        let mut on_end = 0;
+        for second in meeting.written_at..over_at {
+            on_end = if works(second) { on_end + 1 } else { 0 };
+            if on_end >= 60 {
+                return false;
+            }
+        }
+        true
     }
 
     /// Smaller plans, for a failing one: each lacks something.

@@ -227,6 +227,8 @@ impl<'p> Stay<'p> {
             if Instant::now() >= next {
                 next += SEGMENT;
                 self.segment(keeper).await;
+            } else if !self.pending.is_empty() && Guard::LiveUpload.stands() {
+                self.carry().await;
             }
             if let Some(left) = self.keep(keeper).await {
                 break left;

@@ -50,11 +50,11 @@ impl Truth {
         self.lock().stays[place].to.get_or_insert(at);
     }
 
-    /// Every stay of a bot ends after `then`.
+    /// Every stay of a bot ends after `then`, unless it ends before.
     pub fn leaves_all(&self, bot: &str, then: Duration) {
         let at = clock::now() + then;
         for stay in self.lock().stays.iter_mut().filter(|stay| stay.bot == bot) {
-            stay.to.get_or_insert(at);
+            stay.to = Some(stay.to.map_or(at, |to| to.min(at)));
         }
     }
 

@@ -304,6 +304,11 @@ impl BotInstance {
         self.phase.status(done_when)
     }
 
+    /// True where an attempt carried segments to the bucket: then there are files to make, whatever became of the meeting.
+    pub fn is_recorded(&self) -> bool {
+        self.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
+    }
+
     /// True when this meeting document is linked already.
     pub fn is_linked(&self, path: &MeetingPath) -> bool {
         self.facts.linked_meetings.iter().any(|linked| &linked.path == path)

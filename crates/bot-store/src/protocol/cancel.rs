@@ -8,9 +8,9 @@ use super::settle::settle;
 use super::{Advanced, InstanceRecord, Note, commit_change};
 use crate::{Store, StoreError};
 
-/// Cancels. `Applied` with a terminal phase means ended; with another, that the manager was asked; asking twice is one.
+/// Cancels; what was recorded already is finished all the same. `Applied` with a terminal phase means ended; with another, that the manager was asked; asking twice is one.
 pub async fn cancel(store: &dyn Store, record: &InstanceRecord, note: Note, now: DateTime<Utc>) -> Result<Advanced, StoreError> {
-    if record.instance.phase == Phase::Queued {
+    if record.instance.phase == Phase::Queued && !record.instance.is_recorded() {
         let outcome = Outcome::new(OutcomeKind::Cancelled);
         return settle(store, record, Step::Cancel, outcome, Vec::new(), note, now).await;
     }

@@ -33,10 +33,10 @@ impl Claimed {
 }
 
 /// Whether an instance may be claimed now. `is_stale` says that its present claim has run out by the observer's
-/// own clock, which alone can decide it.
+/// own clock, which alone can decide it. A cancelled one is claimed only to finish what it recorded.
 pub fn is_claimable(record: &InstanceRecord, is_stale: bool) -> bool {
     match record.instance.phase {
-        Phase::Queued => record.instance.facts.cancel_requested_at.is_none(),
+        Phase::Queued => record.instance.facts.cancel_requested_at.is_none() || record.instance.is_recorded(),
         Phase::Claimed => is_stale,
         _ => false,
     }

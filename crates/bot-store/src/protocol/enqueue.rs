@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::settle::{bot_status, meeting_result};
+use super::slot::recorder_of;
 use super::{InstanceRecord, Known, Note, commit_known, event_write, unreadable};
 use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
 
@@ -66,6 +67,9 @@ pub async fn enqueue(
         Due::Early => Ok(Enqueued::Early),
         Due::Now => link_or_create(store, record, &meeting, now).await,
         Due::Missed => {
+            if let Some(recorder) = recorder(store, record, &meeting).await? {
+                return link(store, record, &meeting, recorder, now).await;
+            }
             note_on_meeting(store, record, &Outcome::new(OutcomeKind::Missed)).await?;
             Ok(Enqueued::Missed)
         }
@@ -80,6 +84,15 @@ async fn note_on_meeting(store: &dyn Store, record: &Record, outcome: &Outcome) 
     }
     // A conflict means that the document changed: the next look decides anew.
     store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await.map(|_: Commit| ())
+}
+
+/// The bot that recorded the call of a meeting that was found too late. Looked for once: a missed meeting says that it is.
+async fn recorder(store: &dyn Store, record: &Record, meeting: &Meeting) -> Result<Option<InstanceRecord>, StoreError> {
+    if record.fields.get("bot_status").is_some_and(|status| status == Phase::Missed.as_str()) {
+        return Ok(None);
+    }
+    let key = CallKey::derive(&meeting.organization, &meeting.url);
+    recorder_of(store, &key, meeting.start_time, None).await
 }
 
 async fn link_or_create(
@@ -100,8 +113,9 @@ async fn link_or_create(
         // This document knew it: its link was cleared to ask for another bot.
         let was_ours = ended && existing.instance.is_linked(&meeting.path);
         // Another document's cancel is no answer to this one.
-        let never_tried = existing.instance.phase == Phase::Cancelled;
-        if !was_ours && !never_tried {
+        let others_cancel = !existing.instance.is_linked(&meeting.path)
+            && (existing.instance.phase == Phase::Cancelled || existing.instance.facts.cancel_requested_at.is_some());
+        if !was_ours && !others_cancel {
             return link(store, record, meeting, existing, now).await;
         }
     }

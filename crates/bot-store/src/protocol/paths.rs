@@ -36,9 +36,7 @@ async fn takes_over(store: &dyn Store, instance: &BotInstance, prefix: &ObjectPr
     let Some(found) = store.read(&DocumentKey::PathOwner(PathKey::derive(prefix))).await? else { return Ok(false) };
     let owner = found.fields.get("bot_instance_id").and_then(serde_json::Value::as_str).and_then(InstanceId::parse);
     let Some(owner) = owner else { return Ok(false) };
-    let recorded = |owner: &BotInstance| {
-        !owner.facts.artifacts.is_empty() || owner.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
-    };
+    let recorded = |owner: &BotInstance| !owner.facts.artifacts.is_empty() || owner.is_recorded();
     match InstanceRecord::read(store, &owner).await? {
         Some(owner) if owner.instance.phase.is_terminal() && !recorded(&owner.instance) => {
             let write = Write::update(found.key, found.version, owned(instance, prefix));

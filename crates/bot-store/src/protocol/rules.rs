@@ -26,7 +26,7 @@ use super::enqueue::{Enqueued, enqueue};
 use super::run::{Bind, Purpose, Renewal, bind, end_run, freeze, freeze_again, renew};
 use super::settle::settle;
 use super::slot::{Holder, Slot};
-use super::{Advanced, InstanceRecord, Note, advance, cancel, paths, slot};
+use super::{Advanced, InstanceRecord, Note, advance, cancel, claim, paths, slot};
 use crate::{DocumentKey, Record, Store, Write};
 
 mod twins;
@@ -79,6 +79,10 @@ rules![
     a_twin_of_what_was_handed_over_goes_to_the_holder,
     a_twin_of_what_was_cancelled_gets_a_bot_of_its_own,
     a_start_that_was_rounded_is_the_same_occurrence,
+    a_holder_that_was_told_to_leave_is_waited_for,
+    a_meeting_found_too_late_gets_the_recording_of_its_call,
+    who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call,
+    what_was_recorded_is_claimed_although_it_was_cancelled,
     a_finalize_run_binds_without_joining,
 ];
 

@@ -6,11 +6,13 @@ use bot_model::outcome::{Outcome, OutcomeKind};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::slot::{hand_meetings, recorder_of};
 use super::{Advanced, InstanceRecord, Note, commit_change};
 use crate::{DocumentKey, Precondition, Store, StoreError, Write, WriteMode};
 
 /// Ends an instance. `step` is `Complete`, `Fail`, `Cancel` or `Miss`; artifacts belong to `Complete`, or to a failure that
-/// left some files all the same.
+/// left some files all the same. The meetings of one that failed with nothing recorded go to the bot that did record their call,
+/// where there is one.
 pub async fn settle(
     store: &dyn Store,
     record: &InstanceRecord,
@@ -20,7 +22,7 @@ pub async fn settle(
     note: Note,
     now: DateTime<Utc>,
 ) -> Result<Advanced, StoreError> {
-    let recorded = record.instance.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0);
+    let recorded = record.instance.is_recorded();
     let phase = match next(record.instance.phase, step) {
         // What an earlier attempt recorded is finalized, whatever became of the meeting (invariant I3).
         Ok(Phase::Cancelled | Phase::Missed) if recorded => {
@@ -34,6 +36,16 @@ pub async fn settle(
     instance.facts.processed_at = Some(now);
     instance.facts.artifacts = artifacts;
     instance.facts.outcome = Some(outcome.clone());
+    let came_to_nothing = !recorded && matches!(step, Step::Fail | Step::Miss) && outcome.kind != OutcomeKind::InvalidDocument;
+    let recorder = match &instance.facts.call_key {
+        Some(key) if came_to_nothing => recorder_of(store, key, instance.facts.start_time, Some(&instance.id)).await?,
+        _ => None,
+    };
+    if let Some(recorder) = recorder {
+        let note = note.detail(format!("{} Its meetings get the recording of bot {}.", outcome.message, recorder.instance.id));
+        let others = hand_meetings(store, &mut instance, recorder).await?;
+        return commit_change(store, record, instance, note, now, others).await;
+    }
     let others = results_on_meetings(store, &instance.facts.linked_meetings, phase, &outcome, &instance.facts.artifacts).await?;
     commit_change(store, record, instance, note.detail(&outcome.message), now, others).await
 }

@@ -1,13 +1,14 @@
 //! The live-call slot: ids can split (a rounded or a moved start), so the last guard before the join is a document keyed by
 //! organisation and native meeting id, held by compare-and-set until the bot has left.
 
-use bot_model::document::Fields;
+use bot_model::document::{BotInstance, Fields};
 use bot_model::ids::{CallKey, InstanceId};
-use bot_model::lifecycle::{Step, next};
+use bot_model::lifecycle::{Phase, Step, next};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
+use super::settle::{bot_status, meeting_result};
 use super::{Advanced, InstanceRecord, Note, commit_change, unreadable};
 use crate::guard::Guard;
 use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
@@ -47,7 +48,7 @@ pub async fn acquire(store: &dyn Store, key: &CallKey, holder: &Holder, now: Dat
     }
     let document = DocumentKey::Slot(key.clone());
     let Some(found) = store.read(&document).await? else {
-        return taken_if(store, vec![Write::create(document, held_by(holder, now))]).await;
+        return taken_if(store, vec![Write::create(document, held_by(holder, None, now))]).await;
     };
     let owner = text(&found, "bot_instance_id").and_then(InstanceId::parse);
     let is_free = match &owner {
@@ -62,7 +63,10 @@ pub async fn acquire(store: &dyn Store, key: &CallKey, holder: &Holder, now: Dat
         Some(owner) => has_ended(store, owner).await?,
     };
     match owner {
-        _ if is_free => taken_if(store, vec![Write::update(document, found.version.clone(), held_by(holder, now))]).await,
+        _ if is_free => {
+            let fields = held_by(holder, Some(&found), now);
+            taken_if(store, vec![Write::update(document, found.version.clone(), fields)]).await
+        }
         Some(owner) => {
             let start_time = text(&found, "start_time").and_then(|text| text.parse().ok());
             tell_that_somebody_waits(store, found, holder).await?;
@@ -79,6 +83,7 @@ pub async fn release(store: &dyn Store, key: &CallKey, instance: &InstanceId) ->
     if text(&found, "bot_instance_id") == Some(instance.as_str()) {
         let mut fields = Fields::new();
         fields.insert("bot_instance_id".into(), serde_json::Value::Null);
+        fields.insert("last_bot_instance_id".into(), json!(instance));
         store.commit(vec![Write::update(document, found.version, fields)]).await?;
     }
     Ok(())
@@ -110,33 +115,70 @@ pub async fn join_holder(
 ) -> Result<Advanced, StoreError> {
     let Some(found) = InstanceRecord::read(store, holder).await? else { return Ok(Advanced::Conflict) };
     let phase = match next(record.instance.phase, Step::Cancel) {
-        Ok(phase) if !found.instance.phase.is_terminal() => phase,
+        // One that was told to leave records nothing more for anybody: it is waited for.
+        Ok(phase) if !found.instance.phase.is_terminal() && found.instance.facts.cancel_requested_at.is_none() => phase,
         Ok(_) => return Ok(Advanced::Conflict),
         Err(illegal) => return Ok(Advanced::Illegal(illegal)),
     };
-    let (mut ended, mut holding) = (record.instance.clone(), found.instance.clone());
-    let meetings = std::mem::take(&mut ended.facts.linked_meetings);
+    let mut ended = record.instance.clone();
+    let others = hand_meetings(store, &mut ended, found).await?;
     ended.phase = phase;
     ended.facts.processed_at = Some(now);
-    ended.facts.handed_to = Some(holder.clone());
     ended.facts.outcome = Some(Outcome::with_detail(OutcomeKind::Cancelled, format!("Bot {holder} is in this call already.")));
-    let mut others = Vec::new();
+    let note = Note::new("manager", "joined_holder").detail(holder);
+    commit_change(store, record, ended, note, now, others).await
+}
+
+/// Moves an instance's meetings to the bot that has their recording, with its result where it has ended. The writes belong to the
+/// commit that ends `ended`.
+pub(super) async fn hand_meetings(
+    store: &dyn Store,
+    ended: &mut BotInstance,
+    holder: InstanceRecord,
+) -> Result<Vec<Write>, StoreError> {
+    let InstanceRecord { instance: mut holding, version } = holder;
+    let meetings = std::mem::take(&mut ended.facts.linked_meetings);
+    ended.facts.handed_to = Some(holding.id.clone());
+    let mut writes = Vec::new();
     for mut meeting in meetings {
         let key = DocumentKey::Meeting(meeting.path.clone());
         if store.read(&key).await?.is_some() {
-            let mut fields = Fields::new();
-            fields.insert(store.naming().meeting_bot_instance_field.clone(), json!(holder));
-            fields.insert("bot_status".into(), json!(holding.phase));
-            others.push(Write::merge_existing(key, fields));
+            let outcome = holding.facts.outcome.as_ref();
+            let mut fields = match holding.phase.is_terminal() {
+                true => meeting_result(bot_status(holding.phase, outcome), outcome, &holding.facts.artifacts),
+                false => Fields::from_iter([("bot_status".to_owned(), json!(holding.phase))]),
+            };
+            fields.insert(store.naming().meeting_bot_instance_field.clone(), json!(holding.id));
+            writes.push(Write::merge_existing(key, fields));
         }
-        meeting.gcs_path = meeting.gcs_path.or_else(|| record.instance.facts.gcs_path.clone());
+        meeting.gcs_path = meeting.gcs_path.or_else(|| ended.facts.gcs_path.clone());
         if !holding.is_linked(&meeting.path) {
             holding.facts.linked_meetings.push(meeting);
         }
     }
-    others.push(Write::update(DocumentKey::Instance(holder.clone()), found.version, holding.encode(store.naming())));
-    let note = Note::new("manager", "joined_holder").detail(holder);
-    commit_change(store, record, ended, note, now, others).await
+    writes.push(Write::update(DocumentKey::Instance(holding.id.clone()), version, holding.encode(store.naming())));
+    Ok(writes)
+}
+
+/// The bot that holds or last held a call's slot, where it is another one than `not` and recorded the occurrence that starts at `own`.
+pub(super) async fn recorder_of(
+    store: &dyn Store,
+    key: &CallKey,
+    own: Option<DateTime<Utc>>,
+    not: Option<&InstanceId>,
+) -> Result<Option<InstanceRecord>, StoreError> {
+    let Some(slot) = store.read(&DocumentKey::Slot(key.clone())).await? else { return Ok(None) };
+    for field in ["bot_instance_id", "last_bot_instance_id"] {
+        let other = text(&slot, field).and_then(InstanceId::parse).filter(|other| Some(other) != not);
+        let Some(other) = other else { continue };
+        let Some(found) = InstanceRecord::read(store, &other).await? else { continue };
+        let its = found.instance.facts.start_time;
+        let is_one = !is_later_occurrence(own, its) && !is_later_occurrence(its, own);
+        if is_one && found.instance.is_recorded() && found.instance.phase != Phase::Failed {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 async fn taken_if(store: &dyn Store, writes: Vec<Write>) -> Result<Slot, StoreError> {
@@ -149,8 +191,14 @@ async fn taken_if(store: &dyn Store, writes: Vec<Write>) -> Result<Slot, StoreEr
     }
 }
 
-fn held_by(holder: &Holder, now: DateTime<Utc>) -> Fields {
+/// A slot in this holder's hands; who had it before is kept.
+fn held_by(holder: &Holder, before: Option<&Record>, now: DateTime<Utc>) -> Fields {
+    let former = before.and_then(|slot| {
+        let held = text(slot, "bot_instance_id").filter(|id| *id != holder.instance.as_str());
+        held.or_else(|| text(slot, "last_bot_instance_id"))
+    });
     let mut fields = Fields::new();
+    fields.insert("last_bot_instance_id".into(), json!(former));
     fields.insert("bot_instance_id".into(), json!(holder.instance));
     fields.insert("attempt".into(), json!(holder.attempt));
     fields.insert("start_time".into(), json!(holder.start_time));

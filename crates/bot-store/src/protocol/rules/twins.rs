@@ -41,6 +41,14 @@ pub async fn a_twin_that_still_wants_the_bot_keeps_it(store: Shared) {
 
 /// Two instances of one call, both bound; the second has handed its meetings over to the first.
 async fn handed_over(store: &Shared) -> (InstanceId, InstanceId) {
+    let (first, bound) = both_bound(store).await;
+    let joined = slot::join_holder(store.as_ref(), &bound[1], &first, now()).await.expect("join");
+    assert!(matches!(joined, Advanced::Applied(_)), "{joined:?}");
+    (first, bound[1].instance.id.clone())
+}
+
+/// Two instances of one call under two ids, both bound.
+async fn both_bound(store: &Shared) -> (InstanceId, Vec<InstanceRecord>) {
     let one = put_meeting(store, "one", json!({"start_time": now()})).await;
     let two = put_meeting(store, "two", json!({"start_time": now() + chrono::Duration::seconds(30)})).await;
     let (Enqueued::Created(first), Enqueued::Created(second)) = (look(store, &one).await, look(store, &two).await) else {
@@ -54,9 +62,106 @@ async fn handed_over(store: &Shared) -> (InstanceId, InstanceId) {
         let Bind::Bound(record) = answer else { panic!("{answer:?}") };
         bound.push(record);
     }
+    (first, bound)
+}
+
+/// See its name: whether the other is at its files still or has ended, and whatever kept this one out.
+pub async fn who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call(store: Shared) {
+    for (call, ends_first) in [("aaa-aaaa-aaa", true), ("bbb-bbbb-bbb", false)] {
+        let meetings = [format!("{call}-1"), format!("{call}-2")];
+        let extra = |seconds| json!({"meeting_url": format!("https://meet.google.com/{call}"), "start_time": now() + chrono::Duration::seconds(seconds)});
+        put_meeting(&store, &meetings[0], extra(0)).await;
+        put_meeting(&store, &meetings[1], extra(30)).await;
+        let (recorder, late) = (bound_for(&store, &meetings[0]).await, bound_for(&store, &meetings[1]).await);
+        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let recorder_id = recorder.instance.id.clone();
+        let holder = Holder { instance: recorder_id.clone(), attempt: 1, start_time: recorder.instance.facts.start_time };
+        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+        let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
+        let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
+        slot::release(store.as_ref(), &key, &recorder_id).await.expect("release");
+        // The one that comes too late holds the slot last: who held it before is not forgotten.
+        let holder = Holder { instance: late.instance.id.clone(), attempt: 1, start_time: late.instance.facts.start_time };
+        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+        if ends_first {
+            done(&store, &recorder).await;
+        }
+        let outcome = Outcome::new(OutcomeKind::ManagerLost);
+        let note = Note::new("controller", "settled");
+        let settled = settle(store.as_ref(), &late, Step::Fail, outcome, Vec::new(), note, now()).await.expect("settle");
+        let Advanced::Applied(late) = settled else { panic!("{settled:?}") };
+        assert_eq!((late.instance.phase, &late.instance.facts.handed_to), (Phase::Failed, &Some(recorder_id.clone())));
+        if !ends_first {
+            done(&store, &instance(&store, &recorder_id).await).await;
+        }
+        let told =
+            read(&store, &DocumentKey::Meeting(MeetingPath::parse(&format!("meetings/{}", meetings[1])).expect("a path"))).await;
+        assert_eq!(Meeting::link(&told.fields, store.naming()), Some(recorder_id));
+        assert_eq!((&told.fields["bot_status"], &told.fields["bot_outcome"]["kind"]), (&json!("done"), &json!("host_ended")));
+    }
+}
+
+/// See its name: and who comes later does not get its bot either.
+pub async fn a_holder_that_was_told_to_leave_is_waited_for(store: Shared) {
+    let (first, bound) = both_bound(&store).await;
+    let holder = instance(&store, &first).await;
+    let asked = cancel::cancel(store.as_ref(), &holder, Note::new("controller", "cancel"), now()).await.expect("cancel");
+    assert!(matches!(&asked, Advanced::Applied(record) if record.instance.phase == Phase::Joining), "{asked:?}");
     let joined = slot::join_holder(store.as_ref(), &bound[1], &first, now()).await.expect("join");
-    assert!(matches!(joined, Advanced::Applied(_)), "{joined:?}");
-    (first, second)
+    assert_eq!(joined, Advanced::Conflict);
+    let twin = put_meeting(&store, "twin", json!({"start_time": now()})).await;
+    assert_eq!(look(&store, &twin).await, Enqueued::Rearmed(first.generation(2)));
+}
+
+/// See its name.
+pub async fn a_meeting_found_too_late_gets_the_recording_of_its_call(store: Shared) {
+    put_meeting(&store, "one", json!({"start_time": now()})).await;
+    let recorder = bound_for(&store, "one").await;
+    let key = recorder.instance.facts.call_key.clone().expect("a call key");
+    let holder = Holder { instance: recorder.instance.id.clone(), attempt: 1, start_time: recorder.instance.facts.start_time };
+    assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+    let Renewal::Renewed(recorder) = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end") else {
+        panic!("fenced")
+    };
+    slot::release(store.as_ref(), &key, &recorder.instance.id).await.expect("release");
+    done(&store, &recorder).await;
+    let hour = chrono::Duration::hours(1);
+    let extra = |start: DateTime<Utc>| json!({"start_time": start, "end_time": start + hour});
+    let late = async |meeting: &Record| enqueue(store.as_ref(), meeting, &StartWindow::default(), now() + hour * 6).await;
+    let same = put_meeting(&store, "same", extra(now() + chrono::Duration::seconds(30))).await;
+    assert_eq!(late(&same).await.expect("enqueue"), Enqueued::Twin(recorder.instance.id));
+    assert_eq!(read(&store, &same.key).await.fields["bot_status"], "done");
+    let other = put_meeting(&store, "other", extra(now() + hour * 2)).await;
+    assert_eq!(late(&other).await.expect("enqueue"), Enqueued::Missed);
+    assert_eq!(read(&store, &other.key).await.fields["bot_status"], "missed", "another occurrence");
+}
+
+async fn bound_for(store: &Shared, meeting: &str) -> InstanceRecord {
+    let meeting = read(store, &DocumentKey::Meeting(MeetingPath::parse(&format!("meetings/{meeting}")).expect("a path"))).await;
+    let Enqueued::Created(id) = look(store, &meeting).await else { panic!("not created") };
+    let record = instance(store, &id).await;
+    claim_all(store.as_ref(), vec![record], &claimer("c"), now()).await.remove(0).expect("claim").expect("claimed");
+    match bind(store.as_ref(), &id, (1, "r"), Purpose::Record, now()).await.expect("bind") {
+        Bind::Bound(record) => record,
+        other => panic!("not bound: {other:?}"),
+    }
+}
+
+/// See its name: the launch that was to finish it failed, and it is back in the queue.
+pub async fn what_was_recorded_is_claimed_although_it_was_cancelled(store: Shared) {
+    let record = bound(&store).await;
+    let Renewal::Renewed(record) = end_run(store.as_ref(), &record, Some(&progress(5)), now()).await.expect("end") else {
+        panic!("fenced")
+    };
+    let cancelled = cancel::cancel(store.as_ref(), &record, Note::new("controller", "cancel"), now()).await.expect("cancel");
+    let Advanced::Applied(record) = cancelled else { panic!("{cancelled:?}") };
+    let claimed = relaunch(store.as_ref(), &record, &claimer("c"), "raw_saved", now()).await.expect("relaunch").expect("won");
+    let released = claim::release(store.as_ref(), &claimed, "the launch failed", now()).await.expect("release");
+    let Advanced::Applied(record) = released else { panic!("{released:?}") };
+    assert_eq!(record.instance.phase, Phase::Queued);
+    assert!(claim::is_claimable(&record, false));
+    let again = cancel::cancel(store.as_ref(), &record, Note::new("cli", "cancel"), now()).await.expect("cancel");
+    assert!(matches!(&again, Advanced::Applied(record) if record.instance.phase == Phase::Queued), "{again:?}");
 }
 
 /// See its name.
