@@ -1,11 +1,12 @@
-//! `bench-bot`: CPU and memory of one bot in calls of several sizes, pictures and rates, on this machine as it is. Not a test.
+//! `bench-bot`: how fast a bot is in the call, by platform; its CPU and memory in calls of several sizes, pictures and rates, on this
+//! machine as it is. Not a test.
 //!
-//! The other participants' browsers run on the same machine and are not counted; they compete for its cores, so the machine's load
+//! The other participants share one browser on the same machine, which is not counted; it competes for the cores, so the machine's load
 //! stands beside each figure, and what the recording lost of its frames.
 
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ struct Cli {
     /// Frames a second.
     #[arg(long, value_delimiter = ',', default_value = "15,25")]
     rates: Vec<u32>,
+    /// Joins to measure on each platform.
+    #[arg(long, default_value_t = 5)]
+    joins: usize,
 }
 
 /// What is measured: one call.
@@ -45,6 +49,7 @@ struct Bot {
     process: Process,
     base: String,
     http: reqwest::Client,
+    output: PathBuf,
 }
 
 #[tokio::main]
@@ -52,6 +57,14 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let profile = if cfg!(debug_assertions) { "development" } else { "release" };
     println!("{} cores, load {} at the start, {profile} build", std::thread::available_parallelism()?, load()?);
+    if cli.joins > 0 {
+        println!("From the request to join until the bot records, in seconds; no lobby, the room's pages before the call included");
+        println!("| platform | p50 | worst | joins | load |");
+        println!("|---|---|---|---|---|");
+        for platform in ["meet", "teams", "zoom"] {
+            joins(platform, cli.joins).await?;
+        }
+    }
     println!("CPU in seconds a recorded minute; memory in MiB, shared pages split among those that share them (PSS)");
     println!("| others | picture | rate | browser | ffmpeg | Xvfb | PulseAudio | bot | whole | memory | frames lost | load |");
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
@@ -68,6 +81,28 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
+async fn joins(platform: &str, count: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let room = PracticeRoom::start(folder.path()).await?;
+    let mut took = Vec::new();
+    for number in 0..count {
+        let code = format!("{platform}-{number}");
+        room.open(&code, json!({ "lobby": false, "people": ["Ana Lima"] })).await?;
+        let own = folder.path().join(&code);
+        std::fs::create_dir(&own)?;
+        let bot = Bot::start(&own, &room.origin).await?;
+        let asked = Instant::now();
+        bot.join(&format!("practice:{platform}/{code}"), &CaptureSettings::default()).await?;
+        bot.reaches(|state| state.phase == SessionPhase::Recording).await?;
+        took.push(asked.elapsed().as_secs_f64());
+        bot.leave().await?;
+    }
+    took.sort_by(f64::total_cmp);
+    let (p50, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("| {platform} | {p50:.1} | {worst:.1} | {count} | {} |", load()?);
+    Ok(())
+}
+
 fn load() -> Result<String> {
     Ok(std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned())
 }
@@ -76,18 +111,11 @@ async fn measure(case: &Case, lasting: Duration) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let room = PracticeRoom::start(folder.path()).await?;
     room.open("bench", json!({ "lobby": false })).await?;
-    let mut people = Vec::new();
-    for number in 0..case.others {
-        let role = if number == 0 { "clock" } else { "person" };
-        people.push(room.participant_process(
-            "bench",
-            &format!("Guest{number}"),
-            role,
-            300 + 100 * number as u32,
-            folder.path(),
-        )?);
-    }
-    let bot = Bot::start(folder.path(), &room.origin, &case.capture).await?;
+    let names: Vec<String> = (1..case.others).map(|number| format!("Guest{number}")).collect();
+    let company: Vec<&str> = names.iter().map(String::as_str).collect();
+    let _people = room.company_process("bench", ("Clara", "clock", 1000), &company, folder.path())?;
+    let bot = Bot::start(folder.path(), &room.origin).await?;
+    bot.join("practice:meet/bench", &case.capture).await?;
     bot.reaches(|state| state.phase == SessionPhase::Recording && state.others_in_call == Some(case.others as u32)).await?;
     // Jitter buffers and encoders settle.
     bot.stays(Duration::from_secs(8)).await?;
@@ -121,7 +149,7 @@ async fn measure(case: &Case, lasting: Duration) -> Result<()> {
 }
 
 impl Bot {
-    async fn start(folder: &Path, origin: &str, capture: &CaptureSettings) -> Result<Self> {
+    async fn start(folder: &Path, origin: &str) -> Result<Self> {
         let (port_file, output) = (folder.join("bot.port"), folder.join("out"));
         std::fs::create_dir(&output)?;
         let mut command = Command::new(binary("meeting-bot")?);
@@ -129,14 +157,17 @@ impl Bot {
         command.env("MEETING_BOT_SCRATCH", folder.join("scratch")).env("PRACTICE_ROOM_ORIGIN", origin);
         let mut process = Process::start(command, &folder.join("bot.log"))?;
         let base = format!("http://{}", address(&port_file, &mut process).await?);
-        let bot = Self { process, base, http: reqwest::Client::new() };
+        Ok(Self { process, base, http: reqwest::Client::new(), output })
+    }
+
+    async fn join(&self, meeting: &str, capture: &CaptureSettings) -> Result<()> {
         let session = json!({
-            "session_id": "bench", "meeting": "practice:meet/bench", "display_name": "Recorder", "output_dir": output,
+            "session_id": "bench", "meeting": meeting, "display_name": "Recorder", "output_dir": self.output,
             "limits": SessionLimits::default(), "capture": capture,
         });
-        let answer = bot.http.post(format!("{}/v1/session", bot.base)).json(&session).send().await?;
+        let answer = self.http.post(format!("{}/v1/session", self.base)).json(&session).send().await?;
         ensure!(answer.status().is_success(), "the bot refuses: {}", answer.text().await?);
-        Ok(bot)
+        Ok(())
     }
 
     async fn state(&self) -> Result<SessionState> {
