@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use bot_model::lease::LeaseTimings;
 use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process;
 use bot_model::schedule::StartWindow;
-use bot_model::session::{GREETING_CHARACTERS, SessionLimits};
+use bot_model::session::{CaptureSettings, GREETING_CHARACTERS, SessionLimits};
 
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
@@ -164,6 +165,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             self.problem(name, value.to_string(), wants);
         }
         value
+    }
+
+    /// An optional number that no run may be started with where it does not fit.
+    fn within(&mut self, name: &str, range: RangeInclusive<u32>) {
+        let fits = |text: &String| text.parse().is_ok_and(|number| range.contains(&number));
+        if let Some(text) = self.text(name).filter(|text| !fits(text)) {
+            self.problem(name, text, format!("{} to {}", range.start(), range.end()));
+        }
     }
 
     fn seconds(&mut self, name: &str, least: u64) -> Duration {
@@ -382,6 +391,11 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             }
         }
         self.lines();
+        self.within(process::CAPTURE_FRAMES_PER_SECOND, CaptureSettings::RATES);
+        self.within(process::CAPTURE_CRF, CaptureSettings::CRFS);
+        if let Some(size) = self.text(process::CAPTURE_SIZE).filter(|size| CaptureSettings::parse_size(size).is_none()) {
+            self.problem(process::CAPTURE_SIZE, size, CaptureSettings::SIZE_WANTS);
+        }
         let names = self.text(process::OTHER_BOT_NAMES);
         if let Some(names) = names.filter(|names| bot_model::other_bots::parse_patterns(names).is_none()) {
             let wants = "names separated by commas, * for anything, none of them * alone";

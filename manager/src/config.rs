@@ -12,7 +12,7 @@ use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
 use bot_model::segment::is_run_label;
-use bot_model::session::{DEAD_MAN_SWITCH, GREETING_CHARACTERS, LEAVE_BUDGET, OVERSTAY, SessionLimits};
+use bot_model::session::{CaptureSettings, DEAD_MAN_SWITCH, GREETING_CHARACTERS, LEAVE_BUDGET, OVERSTAY, SessionLimits};
 
 use crate::media::Encoding;
 use crate::sidecar::{Contract, ReferenceSettings};
@@ -40,6 +40,8 @@ pub struct Config {
     pub reference: ReferenceSettings,
     /// How what cannot be copied is encoded.
     pub encoding: Encoding,
+    /// The picture that the meeting-bot records (`CAPTURE_SIZE`, `CAPTURE_FRAMES_PER_SECOND`, `CAPTURE_CRF`).
+    pub capture: CaptureSettings,
     /// Folder of the run.
     pub scratch: PathBuf,
     /// Earlier runs of this instance whose scratch lies on this machine.
@@ -160,6 +162,7 @@ impl Config {
         let contract = reader.optional(names::SIDECAR_CONTRACT, "auto, v1 or reference", Contract::parse).unwrap_or_default();
         let reference = reference(&mut reader, scratch.as_deref());
         let encoding = encoding(&mut reader);
+        let capture = capture(&mut reader);
         let timings = match reader.seconds(names::RUN_LEASE_TTL_SECONDS, 1, 60) {
             60 => LeaseTimings::default(),
             ttl => LeaseTimings::from_ttl(Duration::from_secs(ttl.max(3))),
@@ -191,6 +194,7 @@ impl Config {
                     sidecar_contract: contract,
                     reference,
                     encoding,
+                    capture,
                     scratch,
                     earlier_runs,
                     timings,
@@ -242,6 +246,22 @@ fn encoding<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Encoding {
     }
 }
 
+fn capture<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> CaptureSettings {
+    let default = CaptureSettings::default();
+    let number = |text: &str, range: std::ops::RangeInclusive<u32>| text.parse().ok().filter(|number| range.contains(number));
+    let size = reader.optional(names::CAPTURE_SIZE, CaptureSettings::SIZE_WANTS, CaptureSettings::parse_size);
+    let rate = reader.optional(names::CAPTURE_FRAMES_PER_SECOND, "1 to 60", |text| number(text, CaptureSettings::RATES));
+    let crf = reader.optional(names::CAPTURE_CRF, "0 to 51", |text| number(text, CaptureSettings::CRFS));
+    let (width, height) = size.unwrap_or((default.width, default.height));
+    CaptureSettings {
+        width,
+        height,
+        frames_per_second: rate.unwrap_or(default.frames_per_second),
+        crf: crf.unwrap_or(default.crf),
+        ..default
+    }
+}
+
 fn limits<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> SessionLimits {
     let default = SessionLimits::default();
     SessionLimits {
@@ -280,6 +300,16 @@ mod tests {
         pairs.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));
         pairs.extend(extra);
         Config::read(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_picture_is_a_setting_and_what_no_bot_takes_is_refused() {
+        let asked = [("CAPTURE_SIZE", "1920x1080"), ("CAPTURE_FRAMES_PER_SECOND", "25"), ("CAPTURE_CRF", "23")];
+        let capture = read(&asked).unwrap().capture;
+        assert_eq!((capture.width, capture.height, capture.frames_per_second, capture.crf), (1920, 1080, 25, 23));
+        assert_eq!(read(&[("CAPTURE_SIZE", "")]).unwrap().capture, CaptureSettings::default());
+        let wrong = [("CAPTURE_SIZE", "1281x720"), ("CAPTURE_FRAMES_PER_SECOND", "0"), ("CAPTURE_CRF", "good")];
+        assert_eq!(read(&wrong).unwrap_err().len(), 3);
     }
 
     #[test]

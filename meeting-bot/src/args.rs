@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
 use crate::platform::pack::Pack;
-use crate::rehearsal::{self, Room};
+use crate::rehearsal::{self, RehearsalError, Room};
 use crate::{doctor, probe, serve, telemetry};
 
 /// Joins one call in a real browser and records it to segments.
@@ -71,6 +71,9 @@ enum Command {
         /// Play it against a practice room as well: its origin and a code, such as http://127.0.0.1:8400/check.
         #[arg(long)]
         room: Option<String>,
+        /// Only these calls of the practice room, by the names that the report has; all without it.
+        #[arg(long, value_delimiter = ',', requires = "room")]
+        only: Vec<String>,
     },
 }
 
@@ -91,7 +94,7 @@ pub fn run() -> ExitCode {
             _ => ExitCode::FAILURE,
         },
         Some(Command::Doctor) => doctor(args.chrome_path.as_deref()),
-        Some(Command::CheckPack { file, room }) => check_pack(&args, file, room.as_deref()),
+        Some(Command::CheckPack { file, room, only }) => check_pack(&args, file, room.as_deref(), only),
         Some(Command::Serve) | None => serve(args),
     }
 }
@@ -102,7 +105,7 @@ fn doctor(chrome_path: Option<&Path>) -> ExitCode {
     if findings.iter().all(doctor::Finding::is_good) { ExitCode::SUCCESS } else { Code::MissingDependency.into() }
 }
 
-fn check_pack(args: &Args, file: &Path, room: Option<&str>) -> ExitCode {
+fn check_pack(args: &Args, file: &Path, room: Option<&str>, only: &[String]) -> ExitCode {
     let pack = match Pack::read(file) {
         Ok(pack) => pack,
         Err(error) => {
@@ -114,23 +117,24 @@ fn check_pack(args: &Args, file: &Path, room: Option<&str>) -> ExitCode {
     let (states, steps, counts) = (state.len(), step.len(), count.len());
     tell(&format!("{platform}: pack {version} is valid: {states} states, {steps} steps, {counts} counts\n"));
     let Some(room) = room else { return ExitCode::SUCCESS };
-    match play_pack(args, &pack, room) {
+    match play_pack(args, &pack, room, only) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             tell(&format!("{error:#}\n"));
-            Code::MissingDependency.into()
+            let is_asked_wrongly = matches!(error.downcast_ref(), Some(RehearsalError::Room(_) | RehearsalError::Unknown(..)));
+            if is_asked_wrongly { Code::BadConfiguration.into() } else { Code::MissingDependency.into() }
         }
     }
 }
 
 /// True where every call in the practice room ended as it should.
-fn play_pack(args: &Args, pack: &Pack, room: &str) -> anyhow::Result<bool> {
+fn play_pack(args: &Args, pack: &Pack, room: &str, only: &[String]) -> anyhow::Result<bool> {
     let room = Room::parse(room)?;
     let browser = doctor::find_browser(args.chrome_path.as_deref()).map_err(anyhow::Error::msg)?;
     let is_sandboxed = config::is_sandboxed(&args.chromium_sandbox).unwrap_or(true);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let played = runtime.block_on(rehearsal::rehearse(pack, &room, browser, is_sandboxed))?;
+    let played = runtime.block_on(rehearsal::rehearse(pack, &room, only, browser, is_sandboxed))?;
     tell(&rehearsal::report(pack, &played));
     Ok(played.iter().all(rehearsal::Played::is_right))
 }

@@ -31,6 +31,9 @@ pub enum RehearsalError {
     /// The room is named wrongly.
     #[error("--room is {0:?}, wants a practice room's origin and a code, such as http://127.0.0.1:8400/check")]
     Room(String),
+    /// No such call.
+    #[error("--only names {0:?}; the calls are {1}")]
+    Unknown(String, String),
     /// The practice room does not answer, or refuses.
     #[error("the practice room does not do as it is told: {0}")]
     Control(String),
@@ -146,11 +149,37 @@ fn plays() -> Vec<Play> {
     ]
 }
 
-/// Plays every call, one after another, in one browser.
+/// The calls that fit the pack, and of them those that were asked for.
+fn chosen(pack: &Pack, only: &[String]) -> Result<Vec<Play>, RehearsalError> {
+    // Meet's client asks for no passcode.
+    let has_passcode = pack.state.iter().any(|state| state.means == Meaning::PasscodePrompt);
+    let mut fitting: Vec<Play> = plays().into_iter().filter(|play| has_passcode || play.name != "wrong_passcode").collect();
+    if let Some(unknown) = only.iter().find(|name| !fitting.iter().any(|play| play.name == **name)) {
+        let names: Vec<&str> = fitting.iter().map(|play| play.name).collect();
+        return Err(RehearsalError::Unknown(unknown.clone(), names.join(", ")));
+    }
+    fitting.retain(|play| only.is_empty() || only.iter().any(|name| name == play.name));
+    for play in fitting.iter_mut().filter(|_| !has_passcode) {
+        if let Some(settings) = play.settings.as_object_mut() {
+            settings.remove("passcode");
+        }
+    }
+    Ok(fitting)
+}
+
+/// Plays the calls, one after another, in one browser; all of them where `only` is empty.
 ///
 /// # Errors
-/// When the room or the browser cannot be used. A call that ends otherwise than it should is no error.
-pub async fn rehearse(pack: &Pack, room: &Room, browser: PathBuf, is_sandboxed: bool) -> Result<Vec<Played>, RehearsalError> {
+/// When the room or the browser cannot be used, or `only` names a call that there is not. A call that ends otherwise than it should
+/// is no error.
+pub async fn rehearse(
+    pack: &Pack,
+    room: &Room,
+    only: &[String],
+    browser: PathBuf,
+    is_sandboxed: bool,
+) -> Result<Vec<Played>, RehearsalError> {
+    let plays = chosen(pack, only)?;
     let scratch = Scratch::create(None)?;
     let (display, sink) = tokio::join!(Display::start(&scratch, 1_280, 720), Sink::start(&scratch));
     let (display, sink) = (display?, sink?);
@@ -159,12 +188,7 @@ pub async fn rehearse(pack: &Pack, room: &Room, browser: PathBuf, is_sandboxed: 
     browser.deny_devices(&room.origin).await?;
     browser.keep_to_one_page().await?;
     let mut played = Vec::new();
-    // Meet's client asks for no passcode.
-    let has_passcode = pack.state.iter().any(|state| state.means == Meaning::PasscodePrompt);
-    for mut play in plays().into_iter().filter(|play| has_passcode || play.name != "wrong_passcode") {
-        if let (false, Some(settings)) = (has_passcode, play.settings.as_object_mut()) {
-            settings.remove("passcode");
-        }
+    for play in plays {
         let result = one(pack, room, &browser, play).await;
         match result {
             Ok(result) => played.push(result),

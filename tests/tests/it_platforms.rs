@@ -15,6 +15,8 @@
 // The longest waits come first: names are played in order, and what a suite waits for longest should not be left to the end.
 #[path = "platforms/broken_pages.rs"]
 mod broken_pages;
+#[path = "platforms/check_pack.rs"]
+mod check_pack;
 #[path = "platforms/drift.rs"]
 mod drift;
 #[path = "platforms/people.rs"]

@@ -95,6 +95,8 @@ fn all_problems_are_reported_at_once_with_variable_value_and_wish() {
             ("LOBBY_TIMEOUT_MINUTES", "long"),
             ("CONTROLLER_ID", "a/b"),
             ("GREETING", "two\nlines"),
+            ("CAPTURE_SIZE", "big"),
+            ("CAPTURE_FRAMES_PER_SECOND", "100"),
             ("DEBUG_BUNDLE", "sometimes"),
             ("BROWSER_STORAGE_STATE", "state.json"),
         ],
@@ -104,6 +106,8 @@ fn all_problems_are_reported_at_once_with_variable_value_and_wish() {
     named.sort_unstable();
     let expected = [
         "BROWSER_STORAGE_STATE",
+        "CAPTURE_FRAMES_PER_SECOND",
+        "CAPTURE_SIZE",
         "CONTROLLER_ID",
         "DEBUG_BUNDLE",
         "GREETING",

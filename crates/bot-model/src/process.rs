@@ -79,12 +79,18 @@ pub const ENCODE_PRESET: &str = "ENCODE_PRESET";
 pub const ENCODE_CRF: &str = "ENCODE_CRF";
 /// AAC bit rate, in kbit/s, for sound that cannot be copied.
 pub const ENCODE_AUDIO_KBPS: &str = "ENCODE_AUDIO_KBPS";
+/// The recorded picture, such as `1280x720` ([`crate::session::CaptureSettings::parse_size`]).
+pub const CAPTURE_SIZE: &str = "CAPTURE_SIZE";
+/// Frames a second of the recorded picture.
+pub const CAPTURE_FRAMES_PER_SECOND: &str = "CAPTURE_FRAMES_PER_SECOND";
+/// x264 constant rate factor of the recorded picture.
+pub const CAPTURE_CRF: &str = "CAPTURE_CRF";
 /// `json` or `text`.
 pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 23] = [
+pub const HANDED_ON: [&str; 26] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -108,4 +114,7 @@ pub const HANDED_ON: [&str; 23] = [
     ENCODE_PRESET,
     ENCODE_CRF,
     ENCODE_AUDIO_KBPS,
+    CAPTURE_SIZE,
+    CAPTURE_FRAMES_PER_SECOND,
+    CAPTURE_CRF,
 ];

@@ -6,6 +6,7 @@
 //! `GET /v1/session/people` answers who is there ([`PersonNow`]); `GET /v1/session/screenshot` answers a PNG. Media never crosses this interface: it lies in `output_dir`
 //! (see [`crate::segment`]).
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -115,6 +116,27 @@ pub struct CaptureSettings {
     pub crf: u32,
     /// Target length of a segment in seconds; what a SIGKILL may cost.
     pub segment_secs: u32,
+}
+
+impl CaptureSettings {
+    /// Widths that a bot takes, in pixels; they are even, for the picture's colours are stored at half its size.
+    pub const WIDTHS: RangeInclusive<u32> = 320..=3840;
+    /// Heights that a bot takes, in pixels; even, too.
+    pub const HEIGHTS: RangeInclusive<u32> = 240..=2160;
+    /// Frames a second that a bot takes.
+    pub const RATES: RangeInclusive<u32> = 1..=60;
+    /// x264's constant rate factors: smaller is better and larger.
+    pub const CRFS: RangeInclusive<u32> = 0..=51;
+    /// What [`Self::parse_size`] reads, for a person.
+    pub const SIZE_WANTS: &'static str = "a size such as 1280x720: even, 320x240 to 3840x2160";
+
+    /// Reads `{width}x{height}`; `None` where a bot would refuse it.
+    pub fn parse_size(text: &str) -> Option<(u32, u32)> {
+        let (width, height) = text.split_once('x')?;
+        let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+        let fits = Self::WIDTHS.contains(&width) && Self::HEIGHTS.contains(&height);
+        (fits && width.is_multiple_of(2) && height.is_multiple_of(2)).then_some((width, height))
+    }
 }
 
 impl Default for CaptureSettings {

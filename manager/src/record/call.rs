@@ -13,7 +13,7 @@ use bot_model::document::RecordingProgress;
 use bot_model::lifecycle::{Phase, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::scratch::{EarlierRun, SESSION_FOLDER};
-use bot_model::session::{CaptureSettings, SessionPhase, SessionState, StartSession};
+use bot_model::session::{SessionPhase, SessionState, StartSession};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -130,7 +130,7 @@ fn start_session(config: &Config, keeper: &Keeper<'_>, folder: &std::path::Path)
         display_name: display_name(facts.bot_name.as_deref(), &config.default_bot_name),
         output_dir: folder.to_owned(),
         limits: config.limits.clone(),
-        capture: CaptureSettings::default(),
+        capture: config.capture.clone(),
         greeting: greeting::greeting(config, keeper),
     }
 }

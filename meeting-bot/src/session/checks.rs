@@ -1,6 +1,6 @@
 //! What a start request must fulfil before anything is started. Texts repeat nothing of the input.
 
-use bot_model::session::StartSession;
+use bot_model::session::{CaptureSettings, StartSession};
 
 /// Longest display name, in characters.
 const NAME_CHARACTERS: usize = 64;
@@ -21,11 +21,17 @@ pub fn problems(request: &StartSession, practice_origin: Option<&str>) -> Vec<&'
             request.meeting.join_url(practice_origin).is_some(),
             "the call is in a practice room, but PRACTICE_ROOM_ORIGIN is not set",
         ),
-        ((320..=3840).contains(&capture.width) && capture.width.is_multiple_of(2), "capture.width must be even, 320 to 3840"),
-        ((240..=2160).contains(&capture.height) && capture.height.is_multiple_of(2), "capture.height must be even, 240 to 2160"),
-        ((1..=60).contains(&capture.frames_per_second), "capture.frames_per_second must be 1 to 60"),
+        (
+            CaptureSettings::WIDTHS.contains(&capture.width) && capture.width.is_multiple_of(2),
+            "capture.width must be even, 320 to 3840",
+        ),
+        (
+            CaptureSettings::HEIGHTS.contains(&capture.height) && capture.height.is_multiple_of(2),
+            "capture.height must be even, 240 to 2160",
+        ),
+        (CaptureSettings::RATES.contains(&capture.frames_per_second), "capture.frames_per_second must be 1 to 60"),
         (PRESETS.contains(&capture.preset.as_str()), "capture.preset must be an x264 preset from ultrafast to medium"),
-        (capture.crf <= 51, "capture.crf must be 0 to 51"),
+        (CaptureSettings::CRFS.contains(&capture.crf), "capture.crf must be 0 to 51"),
         ((1..=30).contains(&capture.segment_secs), "capture.segment_secs must be 1 to 30"),
     ];
     checks.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem).collect()

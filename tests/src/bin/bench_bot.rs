@@ -58,7 +58,9 @@ async fn main() -> Result<()> {
     let profile = if cfg!(debug_assertions) { "development" } else { "release" };
     println!("{} cores, load {} at the start, {profile} build", std::thread::available_parallelism()?, load()?);
     if cli.joins > 0 {
-        println!("From the request to join until the bot records, in seconds; no lobby, the room's pages before the call included");
+        println!(
+            "From the request to join until the bot records, in seconds; no lobby, the room's pages before the call included"
+        );
         println!("| platform | p50 | worst | joins | load |");
         println!("|---|---|---|---|---|");
         for platform in ["meet", "teams", "zoom"] {

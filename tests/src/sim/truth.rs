@@ -168,7 +168,8 @@ impl State {
     /// How long a run could not reach the bucket within a span of time.
     fn unreachable(&self, run: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
         let of_run = self.outages.iter().filter(|(whose, ..)| whose.as_deref().is_none_or(|whose| whose == run));
-        let out: TimeDelta = of_run.map(|(_, at, length)| ((*at + *length).min(to) - (*at).max(from)).max(TimeDelta::zero())).sum();
+        let out: TimeDelta =
+            of_run.map(|(_, at, length)| ((*at + *length).min(to) - (*at).max(from)).max(TimeDelta::zero())).sum();
         // What piled up meanwhile has to be carried first.
         out + out / 10
     }
