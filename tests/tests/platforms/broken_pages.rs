@@ -16,13 +16,14 @@ use crate::stage::{MACHINE, admitted_then};
 
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// A bot in a room whose script makes the trouble.
-async fn joined(room: &PracticeRoom, folder: &Path, code: &str, settings: Value) -> Bot {
+/// A bot in a room whose script makes the trouble. What misbehaves is the page, whoever serves it: the troubles are spread over the
+/// platforms, of which Zoom's client lies in a frame.
+async fn joined(room: &PracticeRoom, folder: &Path, (platform, code): (&str, &str), settings: Value) -> Bot {
     room.open(code, settings).await.unwrap();
     let own = folder.join(code);
     std::fs::create_dir(&own).unwrap();
     let bot = Bot::start(&own, &room.origin).await.unwrap();
-    bot.join(&format!("practice:meet/{code}"), &SessionLimits::default()).await.unwrap();
+    bot.join(&format!("practice:{platform}/{code}"), &SessionLimits::default()).await.unwrap();
     bot
 }
 
@@ -54,14 +55,14 @@ async fn a_page_that_breaks_the_browser_ends_the_call_and_keeps_the_recording() 
     let folder = tempfile::tempdir().unwrap();
     let room = PracticeRoom::start(folder.path()).await.unwrap();
     let crash = async {
-        let bot = joined(&room, folder.path(), "crash", ana(&[])).await;
+        let bot = joined(&room, folder.path(), ("teams", "crash"), ana(&[])).await;
         records(&bot).await;
         assert!(bot.signal_children("--type=renderer", Signal::SEGV).unwrap() > 0, "no renderer was found");
         ends(&bot, OutcomeKind::BrowserCrashed).await;
         is_kept(&bot);
     };
     let memory = async {
-        let bot = joined(&room, folder.path(), "memory", ana(&[])).await;
+        let bot = joined(&room, folder.path(), ("zoom", "memory"), ana(&[])).await;
         records(&bot).await;
         for pid in bot.children("--type=renderer").unwrap() {
             leave_little_memory(pid);
@@ -87,17 +88,24 @@ async fn a_page_that_hangs_is_given_up_and_one_that_only_annoys_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let room = PracticeRoom::start(folder.path()).await.unwrap();
     let hangs = async {
-        let bot = joined(&room, folder.path(), "hangs", ana(&[json!({"after_ms": 6000, "do": "trouble", "how": "hang"})])).await;
+        let bot =
+            joined(&room, folder.path(), ("zoom", "hangs"), ana(&[json!({"after_ms": 6000, "do": "trouble", "how": "hang"})]))
+                .await;
         ends(&bot, OutcomeKind::PageUnresponsive).await;
         is_kept(&bot);
     };
     let unanswered = async {
-        let bot = joined(&room, folder.path(), "unanswered", json!({"page": "unanswered"})).await;
+        let bot = joined(&room, folder.path(), ("meet", "unanswered"), json!({"page": "unanswered"})).await;
         ends(&bot, OutcomeKind::PageUnresponsive).await;
     };
     let vanishes = async {
-        let bot =
-            joined(&room, folder.path(), "vanishes", ana(&[json!({"after_ms": 6000, "do": "trouble", "how": "blank"})])).await;
+        let bot = joined(
+            &room,
+            folder.path(),
+            ("teams", "vanishes"),
+            ana(&[json!({"after_ms": 6000, "do": "trouble", "how": "blank"})]),
+        )
+        .await;
         ends(&bot, OutcomeKind::PageUnresponsive).await;
         is_kept(&bot);
     };
@@ -107,7 +115,7 @@ async fn a_page_that_hangs_is_given_up_and_one_that_only_annoys_is_not() {
             json!({"after_ms": 1000, "do": "trouble", "how": "dialogs"}),
             json!({"after_ms": 7000, "do": "end"}),
         ];
-        let bot = joined(&room, folder.path(), "annoys", ana(&script)).await;
+        let bot = joined(&room, folder.path(), ("zoom", "annoys"), ana(&script)).await;
         ends(&bot, OutcomeKind::HostEnded).await;
         is_kept(&bot);
     };
