@@ -22,9 +22,11 @@ use crate::sink::SINK_NAME;
 /// Frames a queue may hold; more let ffmpeg grow by gigabytes when it falls behind (measured).
 const PICTURE_QUEUE: &str = "16";
 
-/// For each packet of sound (some 40 ms) its time in the file and the loudness of the last few, on standard output.
-const LOUDNESS: &str = "astats=metadata=1:reset=5:measure_perchannel=none:measure_overall=Peak_level+Flat_factor,\
-    ametadata=mode=print:file=-:direct=1";
+/// For each packet of sound (some 40 ms) its time in the file and the loudness of the last few, on standard output. `async` keeps
+/// the sound on its stamps, which come from the wall clock as the picture's do. The loudness is measured before: what is put on its
+/// stamps is computed anew, and no two samples at full scale stay alike (a howl showed no clipping that way).
+const SOUND: &str = "astats=metadata=1:reset=5:measure_perchannel=none:measure_overall=Peak_level+Flat_factor,\
+    aresample=async=500:first_pts=0,ametadata=mode=print:file=-:direct=1";
 
 /// The arguments for a part that starts at `started_at`, to be run in the part's folder.
 pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime<Utc>) -> Vec<String> {
@@ -43,8 +45,7 @@ pub fn arguments(settings: &CaptureSettings, way: &Way<'_>, started_at: DateTime
     command.args(["-c:v", "libx264", "-preset", &settings.preset, "-crf", &settings.crf.to_string(), "-threads", "1"]);
     command.args(["-pix_fmt", "yuv420p", "-bf", "0", "-rc-lookahead", "0"]);
     command.args(["-g", &group, "-keyint_min", &group, "-sc_threshold", "0"]);
-    // `async` keeps the sound on its stamps, which come from the wall clock as the picture's do.
-    command.args(["-af", &format!("aresample=async=500:first_pts=0,{LOUDNESS}")]);
+    command.args(["-af", SOUND]);
     command.args(["-c:a", "aac", "-aac_coder", "fast", "-b:a", "96k"]);
     command.args(["-f", "hls", "-hls_time", &settings.segment_secs.to_string(), "-hls_segment_type", "fmp4"]);
     command.args(["-hls_playlist_type", "event", "-hls_list_size", "0"]);

@@ -169,3 +169,27 @@ async fn a_killed_display_is_a_typed_outcome_and_what_was_recorded_is_kept() {
     assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 4 * 15);
     assert!(bot.descendants().is_empty(), "processes are left");
 }
+
+/// Nothing mends what the call itself is like: it is told, and weighed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_black_picture_and_a_sound_above_full_scale_are_told_and_weighed() {
+    let replica = Replica::start().await;
+    let bot = in_call(&replica, "dark", 1_000).await;
+    bot.satisfies("a segment", SOON, |state| state.media.segments >= 1).await;
+    replica.set("dark", "dark", 1);
+    bot.satisfies("a black picture", MENDED, |state| state.media.black_secs >= 20.0).await;
+    replica.set("dark", "call", 1);
+    bot.satisfies("a picture", MENDED, |state| state.media.black_secs < 1.0).await;
+    let state = ends(&bot, &replica, "dark").await;
+    assert_eq!(state.media.part, Some(0), "there was nothing to mend");
+    let told = happenings(&bot).await;
+    for signal in ["picture_black raised", "picture_black cleared", "audio_clipping raised"] {
+        assert!(told.contains(&signal.to_owned()), "no {signal}: {told:?}");
+    }
+    let part = stretches(&bot, 0);
+    let figures = Figures::sum(&part.iter().map(|stretch| stretch.figures.clone()).collect::<Vec<_>>());
+    let quality = Quality::of(&[part], &[figures.watched_secs], 100.0).unwrap();
+    println!("{figures:?} {quality:?}");
+    assert!(figures.black_secs > 15.0 && figures.clipped_secs > 10.0, "{figures:?}");
+    assert!(quality.reasons.contains(&Reason::Black) && quality.reasons.contains(&Reason::Clipping), "{quality:?}");
+}
