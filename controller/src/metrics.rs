@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 /// Seconds from sub-poll to hopeless.
@@ -103,6 +104,10 @@ pub struct Metrics {
     pub slots_free: Gauge,
     /// Seconds since the last successful poll, at the scrape.
     pub poll_age: Gauge<f64, AtomicU64>,
+    /// Seconds that the live instance which is longest past its meeting's end is past it; 0 where none is.
+    pub oldest_overdue: Gauge<f64, AtomicU64>,
+    /// Seconds for which the recording that has waited longest for its next segment in the bucket has waited.
+    pub segment_age: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -133,6 +138,8 @@ impl Metrics {
             runs_alive: Gauge::default(),
             slots_free: Gauge::default(),
             poll_age: Gauge::default(),
+            oldest_overdue: Gauge::default(),
+            segment_age: Gauge::default(),
         };
         metrics.register();
         metrics.zero();
@@ -194,6 +201,13 @@ impl Metrics {
         r.register("runs_alive", "Runs alive on this machine", self.runs_alive.clone());
         r.register("slots_free", "Runs that could start now", self.slots_free.clone());
         r.register("poll_age_seconds", "Since the last successful poll", self.poll_age.clone());
+        r.register("oldest_overdue_seconds", "Past its meeting's end, the longest of the live", self.oldest_overdue.clone());
+        r.register(
+            "segment_age_seconds",
+            "Since a recording's last segment came to the bucket, the longest",
+            self.segment_age.clone(),
+        );
+        r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     }
 
     /// A call ended.
@@ -270,6 +284,9 @@ mod tests {
             "meetingbot_runs_alive gauge",
             "meetingbot_slots_free gauge",
             "meetingbot_poll_age_seconds gauge",
+            "meetingbot_oldest_overdue_seconds gauge",
+            "meetingbot_segment_age_seconds gauge",
+            "meetingbot_build info",
         ];
         assert_eq!(listed, golden);
     }

@@ -93,7 +93,7 @@ impl PracticeRoom {
     ) -> Result<Process> {
         let mut command = Command::new(binary("practice-room")?);
         command.args(["participant", "--origin", &self.origin, "--room", code, "--name", name, "--role", role]);
-        command.args(["--tone", &tone_hz.to_string(), "--duration", "900"]);
+        command.args(["--tone", &tone_hz.to_string(), "--duration", "14400"]);
         command.args(company.iter().flat_map(|name| ["--with", name]));
         Process::start(command, &folder.join(format!("participant-{name}.log")))
     }

@@ -31,6 +31,7 @@ type Standing = (RunState, Option<TroubleKind>);
 /// What the reaper remembers between its looks, all of it rebuilt by looking again.
 pub struct Memory {
     progress: Sightings<InstanceId, String>,
+    carried: Sightings<InstanceId, (u32, u64)>,
     evidence: Sightings<InstanceId, (u32, Evidence)>,
     owners: Sightings<String, Option<Version>>,
     strangers: BTreeSet<RunKey>,
@@ -47,6 +48,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             progress: Sightings::new(),
+            carried: Sightings::new(),
             evidence: Sightings::new(),
             owners: Sightings::new(),
             strangers: BTreeSet::new(),
@@ -66,6 +68,7 @@ impl Engine {
         self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
         let records = self.concerned(&runs).await?;
         self.remember_served(&records);
+        self.measure(&records, now);
         self.judge(&records, &runs, &unsaved, now).await?;
         self.strangers(&runs, &records).await;
         let there: BTreeSet<&RunKey> = runs.iter().map(|run| &run.key).collect();
@@ -190,8 +193,24 @@ impl Engine {
         let mut memory = lock(&self.memory);
         let keep: BTreeSet<&InstanceId> = records.iter().map(|record| &record.instance.id).collect();
         memory.progress.retain(|id| keep.contains(id));
+        memory.carried.retain(|id| keep.contains(id));
         memory.evidence.retain(|id| keep.contains(id));
         memory.alerted.retain(|(id, _)| keep.contains(id));
+    }
+
+    /// What an operator watches: who is past the end, and whose segments do not come.
+    fn measure(&self, records: &[InstanceRecord], now: DateTime<Utc>) {
+        let live = || records.iter().map(|record| &record.instance).filter(|instance| !instance.phase.is_terminal());
+        let overdue = live().filter_map(|instance| Some((now - instance.facts.end_time?).as_seconds_f64())).fold(0.0, f64::max);
+        self.metrics.oldest_overdue.set(overdue);
+        let at = self.monotonic();
+        let mut memory = lock(&self.memory);
+        let mut age = |instance: &BotInstance| {
+            let segments = instance.facts.recording.as_ref().map_or(0, |recording| recording.segments);
+            memory.carried.unchanged_for(&instance.id, (instance.facts.attempt, segments), at).as_secs_f64()
+        };
+        let oldest = live().filter(|instance| instance.phase == Phase::Recording).map(&mut age).fold(0.0, f64::max);
+        self.metrics.segment_age.set(oldest);
     }
 
     /// Owners of bare claims whose heartbeat has stopped.
