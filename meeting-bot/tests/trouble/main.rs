@@ -12,6 +12,7 @@ use std::time::Duration;
 use bot::Bot;
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::{SessionLimits, SessionPhase, SessionState};
+use futures::StreamExt as _;
 use server::Server;
 
 /// A browser's cold start on a loaded machine, and the longest that a page may be unresponsive.
@@ -57,32 +58,15 @@ fn kept(bot: &Bot, state: SessionState) -> OutcomeKind {
     state.end.unwrap().kind
 }
 
+/// A server that accepts and never answers, one that drips, answers that are no page, a page that hangs, dialogs without end. Some at
+/// once, for each waits for the same limit and does nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_accepts_and_never_answers_is_an_unresponsive_page() {
-    assert_eq!(ends_before_the_call("before-silence").await.end.unwrap().kind, OutcomeKind::PageUnresponsive);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_loads_for_ever_is_an_unresponsive_page() {
-    assert_eq!(ends_before_the_call("before-drip").await.end.unwrap().kind, OutcomeKind::PageUnresponsive);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_no_page_is_an_unresponsive_page() {
-    for code in ["before-download", "before-redirects"] {
-        assert_eq!(ends_before_the_call(code).await.end.unwrap().kind, OutcomeKind::PageUnresponsive, "{code}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_hangs_from_the_start_is_an_unresponsive_page() {
-    assert_eq!(ends_before_the_call("before-hang").await.end.unwrap().kind, OutcomeKind::PageUnresponsive);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_opens_dialogs_without_end_is_an_unresponsive_page() {
-    for code in ["before-alerts", "before-prompts"] {
-        assert_eq!(ends_before_the_call(code).await.end.unwrap().kind, OutcomeKind::PageUnresponsive, "{code}");
+async fn a_page_that_never_becomes_one_is_unresponsive() {
+    let codes = ["silence", "drip", "download", "redirects", "hang", "alerts", "prompts"];
+    let ends = codes.map(|code| async move { (code, ends_before_the_call(&format!("before-{code}")).await.end.unwrap().kind) });
+    let mut ends = futures::stream::iter(ends).buffer_unordered(4);
+    while let Some((code, kind)) = ends.next().await {
+        assert_eq!(kind, OutcomeKind::PageUnresponsive, "{code}");
     }
 }
 
@@ -144,13 +128,9 @@ fn brightness_at_the_top(bot: &Bot) -> Vec<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_hangs_in_the_call_ends_the_session_and_keeps_the_recording() {
-    assert_eq!(ends_in_call("in-hang", UNRESPONSIVE).await, OutcomeKind::PageUnresponsive);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn endless_dialogs_in_the_call_end_the_session_and_keep_the_recording() {
-    assert_eq!(ends_in_call("in-confirms", UNRESPONSIVE).await, OutcomeKind::PageUnresponsive);
+async fn a_page_that_hangs_or_asks_without_end_in_the_call_ends_the_session_and_the_recording_is_kept() {
+    let (hangs, asks) = tokio::join!(ends_in_call("in-hang", UNRESPONSIVE), ends_in_call("in-confirms", UNRESPONSIVE));
+    assert_eq!((hangs, asks), (OutcomeKind::PageUnresponsive, OutcomeKind::PageUnresponsive));
 }
 
 #[tokio::test(flavor = "multi_thread")]
