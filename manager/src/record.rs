@@ -62,7 +62,7 @@ pub async fn record(config: &Config, store: &dyn Store, mut stop: watch::Receive
     let called = Box::pin(call::follow(config, &mut keeper, &objects, left, &mut stop)).await?;
     KillPoint::Stopped.pass(&config.run_id).await;
     // The bot has left: the call is free for another, whatever becomes of the files.
-    if let Err(error) = store_within("release", release(store, &key, &config.instance)).await {
+    if let Err(error) = store_within("release", release(store, &key, &config.instance, config.attempt)).await {
         tracing::warn!(%error, "the live-call slot could not be released; it frees itself when the instance ends");
     }
     // After the media: where even that is not all in the bucket, nothing else is tried.

@@ -67,7 +67,7 @@ struct Kills {
     passed: BTreeMap<KillPoint, u32>,
     left: Vec<KillAt>,
     hit: Vec<KillPoint>,
-    /// What befell controllers, and when.
+    /// What befell whom, and when.
     struck: Vec<Fault>,
 }
 
@@ -157,6 +157,18 @@ impl World {
 pub fn run(seed: u64, guard: Option<Guard>) -> Result<Tally, Box<Failure>> {
     let plan = with_chance(seed, || Plan::of(seed));
     run_plan(&plan, guard).map_err(|broken| Box::new(shrunk(plan, broken, guard)))
+}
+
+/// Runs a seed in which, besides all else, who passes `point` dies there, the first, second or third time.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_to_death(seed: u64, point: KillPoint) -> Result<Tally, Box<Failure>> {
+    let plan = with_chance(seed, || {
+        let kills = vec![KillAt { point, nth: 1 + (seed % 3) as u32, back_after: plan::between(1, 90) }];
+        Plan { kills, ..Plan::of(seed) }
+    });
+    run_plan(&plan, None).map_err(|broken| Box::new(shrunk(plan, broken, None)))
 }
 
 /// Runs a seed once, as fast as can be.
@@ -277,7 +289,11 @@ impl World {
         };
         match who.strip_prefix('c').and_then(|index| index.parse().ok()) {
             Some(index) => self.kill_controller(index, kill.back_after),
-            None => self.kill_pod(who),
+            None => {
+                let at = self.began.elapsed().as_secs();
+                lock(&self.kills).struck.push(Fault { at, kind: FaultKind::KillPod });
+                self.kill_pod(who);
+            }
         }
         true
     }
@@ -424,6 +440,8 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             Some(instance) if instance.phase == Phase::Done => {}
             // Nothing could be recorded: the node was lost before, and until the call was over nobody could know.
             Some(instance) if instance.phase == Phase::Failed && plan.loses_the_whole_call(meeting.call) => {}
+            Some(instance)
+                if instance.phase == Phase::Failed && !instance.is_recorded() && plan.loses_its_last_run(meeting.call) => {}
             // Its own wrong clock told it that there was nothing to do any more.
             found
                 if plan.is_over_by_a_wrong_clock(meeting)

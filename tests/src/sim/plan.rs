@@ -106,6 +106,8 @@ pub enum FaultKind {
 
 /// The most by which a clock is wrong, in seconds.
 const MOST_SKEW: u64 = 300;
+/// Seconds after which a killed manager's bot has left and its pod is over.
+const KILL_KNOWN: u64 = 55;
 /// Seconds from the return of what was lost to the next bot's first segment.
 const TO_A_NEW_BOT: u64 = 40;
 
@@ -163,6 +165,18 @@ impl Plan {
     /// True where no controller could work for a minute on end while this meeting was there and its call went on.
     pub fn is_unattended(&self, meeting: &Meeting) -> bool {
         let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);
+        self.is_unattended_from(meeting.written_at, over_at)
+    }
+
+    /// True where a run was lost, and from when that could be known until its call was over nobody was there to send another.
+    pub fn loses_its_last_run(&self, call: usize) -> bool {
+        let over_at = self.calls.get(call).map_or(0, |call| call.over_at);
+        let takes = |fault: &&Fault| matches!(fault.kind, FaultKind::KillPod | FaultKind::TermPod | FaultKind::ForgetPod(..));
+        let mut lost = self.faults.iter().filter(takes).filter(|fault| fault.at < over_at);
+        lost.any(|fault| self.is_unattended_from(fault.at + KILL_KNOWN, over_at.saturating_sub(TO_A_NEW_BOT)))
+    }
+
+    fn is_unattended_from(&self, from: u64, over_at: u64) -> bool {
         let hits = |fault: &Fault, controller: usize, second: u64| {
             let secs = match fault.kind {
                 FaultKind::KillController(index, secs)
@@ -179,7 +193,7 @@ impl Plan {
         };
         let works = |second: u64| (0..self.controllers).any(|index| !self.faults.iter().any(|fault| hits(fault, index, second)));
         let mut on_end = 0;
-        for second in meeting.written_at..over_at {
+        for second in from..over_at {
             on_end = if works(second) { on_end + 1 } else { 0 };
             if on_end >= 60 {
                 return false;

@@ -109,7 +109,7 @@ async fn record(pod: &Pod, store: &SimStore, stop: &mut watch::Receiver<bool>) -
     let left = stay.follow(&mut keeper, stop).await;
     let is_drained = stay.drain(&mut keeper, stop).await;
     KillPoint::Stopped.pass(&pod.uid).await;
-    let _ = release(store, &key, &pod.instance).await;
+    let _ = release(store, &key, &pod.instance, pod.attempt).await;
     let progress = stay.progress();
     match left {
         Left::Fenced => ExitCode::Fenced,
