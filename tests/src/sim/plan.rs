@@ -134,6 +134,12 @@ impl Plan {
         let late = if refused == 0 || draws(500) { 0 } else { between(1, 30) };
         let kills = if draws(400) { (0..between(1, 2)).map(|_| kill()).collect() } else { Vec::new() };
         let skews = if draws(300) { (0..controllers).map(|_| ahead()).collect() } else { Vec::new() };
+        if draws(250) {
+            // What a pod that is gone still brings may come while another one makes the files.
+            let over_at = calls[0].over_at;
+            faults.push(Fault { at: over_at - between(1, 20), kind: FaultKind::ForgetPod(between(1, 60), 20) });
+            faults.sort_by_key(|fault| fault.at);
+        }
         Self { seed, controllers, slots, calls, meetings, faults, refused, lost, late, kills, skews }
     }
 

@@ -233,7 +233,7 @@ impl<'p> Stay<'p> {
                 () = sleep(Duration::from_secs(1)) => {}
             }
             if self.pod.actor.has_no_bot() {
-                // Its capture has ended; what is on the disk is carried out as long as the manager lives.
+                self.last_segment();
                 self.carry().await;
             } else if Instant::now() >= next {
                 next += SEGMENT;
@@ -260,10 +260,7 @@ impl<'p> Stay<'p> {
         if self.admitted_at.is_none() {
             self.admitted_at = Some(clock::now());
         } else {
-            self.closed += 1;
-            let segment = (self.pod.attempt, self.pod.uid.clone(), self.closed);
-            self.pod.world.truth.captured(&self.pod.instance, segment.clone());
-            self.pending.push(segment);
+            self.close();
         }
         if matches!(keeper.record().instance.phase, Phase::Joining | Phase::WaitingRoom) {
             keeper.step(Step::Record, Note::new("manager", "recording"), |_| ()).await;
@@ -271,6 +268,21 @@ impl<'p> Stay<'p> {
         if Guard::LiveUpload.stands() {
             self.carry().await;
         }
+    }
+
+    /// The bot was ended, which closes what was open. What is on the disk is carried out as long as the manager lives.
+    fn last_segment(&mut self) {
+        if self.admitted_at.is_some() && self.left_at.is_none() {
+            self.left_at = Some(clock::now());
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed += 1;
+        let segment = (self.pod.attempt, self.pod.uid.clone(), self.closed);
+        self.pod.world.truth.captured(&self.pod.instance, segment.clone());
+        self.pending.push(segment);
     }
 
     async fn carry(&mut self) {
