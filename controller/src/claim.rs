@@ -8,6 +8,7 @@ use bot_model::ids::JobName;
 use bot_model::lifecycle::{Status, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::schedule::Due;
+use bot_store::kill_point::KillPoint;
 use bot_store::protocol::claim::{self, Claimed, Claimer};
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, InstanceRecord, Note};
@@ -62,6 +63,7 @@ impl Engine {
         if records.is_empty() {
             return 0;
         }
+        KillPoint::Claiming.pass(&self.controller_id).await;
         let mut won = Vec::new();
         for answer in claim::claim_all(self.store.as_ref(), records, &self.claimer(), now).await {
             match answer {
@@ -91,6 +93,7 @@ impl Engine {
     pub(crate) async fn launch(&self, claimed: Claimed, command: RunCommand) {
         let id = claimed.record().instance.id.clone();
         lock(&self.in_flight).insert(id.clone());
+        KillPoint::Claimed.pass(&self.controller_id).await;
         let launched = self.launcher.launch(&LaunchSpec::new(&claimed, command)).await;
         let noted = match launched {
             Ok(launched) => self.launched(&claimed, command, launched).await,
@@ -104,6 +107,7 @@ impl Engine {
     }
 
     async fn launched(&self, claimed: &Claimed, command: RunCommand, launched: Launched) -> Result<(), StoreError> {
+        KillPoint::JobCreated.pass(&self.controller_id).await;
         let instance = &claimed.record().instance;
         let result = match launched {
             Launched::Started => "started",
@@ -117,7 +121,9 @@ impl Engine {
             self.observe_lag(instance);
         }
         // A conflict means that the manager was faster; then its own state stands.
-        claim::launched(self.store.as_ref(), claimed, &job, clock::now()).await.map(drop)
+        claim::launched(self.store.as_ref(), claimed, &job, clock::now()).await?;
+        KillPoint::Launched.pass(&self.controller_id).await;
+        Ok(())
     }
 
     async fn not_launched(&self, claimed: &Claimed, error: &LaunchError) -> Result<(), StoreError> {

@@ -99,14 +99,14 @@ impl Engine {
     pub async fn run(self: &Arc<Self>) {
         let mut tasks = tokio::task::JoinSet::new();
         if self.pace.is_listening {
-            tasks.spawn(Arc::clone(self).hints());
+            tasks.spawn(clock::inherited(Arc::clone(self).hints()));
         }
-        tasks.spawn(Arc::clone(self).beats());
-        tasks.spawn(Arc::clone(self).discover_loop());
-        tasks.spawn(Arc::clone(self).cancel_loop());
-        tasks.spawn(Arc::clone(self).claim_loop());
-        tasks.spawn(Arc::clone(self).reap_loop());
-        tasks.spawn(Arc::clone(self).sweeps());
+        tasks.spawn(clock::inherited(Arc::clone(self).beats()));
+        tasks.spawn(clock::inherited(Arc::clone(self).discover_loop()));
+        tasks.spawn(clock::inherited(Arc::clone(self).cancel_loop()));
+        tasks.spawn(clock::inherited(Arc::clone(self).claim_loop()));
+        tasks.spawn(clock::inherited(Arc::clone(self).reap_loop()));
+        tasks.spawn(clock::inherited(Arc::clone(self).sweeps()));
         self.stop.cancelled().await;
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_BUDGET.saturating_sub(Duration::from_millis(500)), all).await.is_err() {

@@ -4,6 +4,7 @@
 //! It launches nothing and decides on no retry: how it ended is its exit code, and the rest is the controller's.
 
 pub mod bundle;
+pub mod cli;
 pub mod config;
 pub mod finalize;
 pub mod keeper;

@@ -10,6 +10,7 @@ mod prepare;
 use bot_model::exit_code::ExitCode;
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::scratch::{EarlierRun, SESSION_FOLDER};
+use bot_store::kill_point::KillPoint;
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::slot::release;
 use bot_store::{Store, StoreError, clock};
@@ -59,8 +60,9 @@ pub async fn record(config: &Config, store: &dyn Store, mut stop: watch::Receive
         Prepared::Join(keeper, key) => (*keeper, key),
     };
     let called = Box::pin(call::follow(config, &mut keeper, &objects, left, &mut stop)).await?;
+    KillPoint::Stopped.pass(&config.run_id).await;
     // The bot has left: the call is free for another, whatever becomes of the files.
-    if let Err(error) = store_within("release", release(store, &key, &config.instance)).await {
+    if let Err(error) = store_within("release", release(store, &key, &config.instance, config.attempt)).await {
         tracing::warn!(%error, "the live-call slot could not be released; it frees itself when the instance ends");
     }
     // After the media: where even that is not all in the bucket, nothing else is tried.
@@ -109,6 +111,7 @@ pub async fn finalize_only(config: &Config, store: &dyn Store, mut stop: watch::
         Bind::Bound(record) | Bind::Cancelled(record) | Bind::Unusable(record, _) => record,
         Bind::Fenced(reason) => return Ok(fenced(&reason)),
     };
+    KillPoint::RunLeased.pass(&config.run_id).await;
     let outcome = record.instance.facts.outcome.clone().unwrap_or_else(|| Outcome::new(OutcomeKind::ManagerLost));
     Box::pin(finalize_bound(config, Keeper::new(store, record, config.timings, sent_at), &objects, outcome, &mut stop)).await
 }

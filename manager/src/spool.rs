@@ -14,6 +14,7 @@ use bot_model::object_prefix::ObjectPrefix;
 use bot_model::segment::{
     INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, quality_file, segment_file,
 };
+use bot_store::kill_point::KillPoint;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
@@ -176,6 +177,9 @@ impl Spool {
             match laid? {
                 Laid::Unreadable => return Ok(Looked::Clear),
                 laid => account(part, &mut self.carried, kind, &laid),
+            }
+            if kind == RawKind::Segment(0) {
+                KillPoint::FirstPart.pass(&route.run).await;
             }
             looked = Looked::Moved;
             self.at_once = (self.at_once + 1).min(AT_ONCE);

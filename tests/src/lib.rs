@@ -8,6 +8,7 @@ pub mod contact_sheet;
 pub mod gcs;
 pub mod kubernetes;
 pub mod local_kubelet;
+pub mod mortal;
 pub mod process;
 pub mod reference;
 pub mod room;

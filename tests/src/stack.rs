@@ -17,6 +17,7 @@ use crate::process::{Process, address, binary, until};
 /// A controller with its store and folders.
 pub struct Stack {
     folder: PathBuf,
+    program: PathBuf,
     environment: Vec<(String, String)>,
     /// The controller's HTTP address, such as `http://127.0.0.1:41235`.
     pub http: String,
@@ -27,6 +28,16 @@ pub struct Stack {
 impl Stack {
     /// Starts a controller over a new store in `folder`. `extra` adds to, or overrides, its environment.
     pub async fn start(folder: &Path, practice_origin: Option<&str>, extra: &[(&str, &str)]) -> Result<Self> {
+        Self::start_as(binary("controller")?, folder, practice_origin, extra).await
+    }
+
+    /// The same with another program for the controller.
+    pub async fn start_as(
+        program: PathBuf,
+        folder: &Path,
+        practice_origin: Option<&str>,
+        extra: &[(&str, &str)],
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder.join("recordings"))?;
         let store_url = format!("sqlite:{}", folder.join("store.sqlite").display());
         let mut environment = vec![
@@ -42,7 +53,7 @@ impl Stack {
         environment.extend(practice_origin.map(|origin| ("PRACTICE_ROOM_ORIGIN".to_owned(), origin.to_owned())));
         environment.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let store = bot_store::connect::open(&store_url, Naming::default()).await?;
-        let mut stack = Self { folder: folder.to_owned(), environment, http: String::new(), controller: None, store };
+        let mut stack = Self { folder: folder.to_owned(), program, environment, http: String::new(), controller: None, store };
         stack.start_controller().await?;
         Ok(stack)
     }
@@ -66,7 +77,7 @@ impl Stack {
 
     /// The controller's binary with this stack's environment.
     pub fn command(&self) -> Result<Command> {
-        let mut command = Command::new(binary("controller")?);
+        let mut command = Command::new(&self.program);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }

@@ -2,43 +2,68 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bot_store::guard::Guard;
-use tests::sim::{run, run_once};
+use bot_store::kill_point::KillPoint;
+use tests::sim::{Failure, Tally, run, run_once, run_to_death};
 
 const SEEDS: u64 = 1_000;
+/// Seeds for each kill point.
+const DEATHS: u64 = 20;
 
 #[test]
 fn a_thousand_seeds_keep_every_promise() {
     let begun = Instant::now();
+    keeps_every_promise(SEEDS, |seed| run(seed, None));
+    println!("{SEEDS} seeds in {:.0} s", begun.elapsed().as_secs_f64());
+}
+
+#[test]
+fn whoever_dies_between_two_steps_no_promise_is_broken_and_every_kill_point_is_hit() {
+    let count = KillPoint::ALL.len() as u64;
+    let hits = Mutex::new(BTreeMap::new());
+    keeps_every_promise(DEATHS * count, |index| {
+        let (point, seed) = (KillPoint::ALL[(index % count) as usize], index / count);
+        let tally = run_to_death(seed, point)?;
+        *hits.lock().unwrap().entry(point).or_insert(0) += tally.points.get(&point).copied().unwrap_or_default();
+        Ok(tally)
+    });
+    let hits = hits.into_inner().unwrap();
+    println!("{hits:?}");
+    for point in KillPoint::ALL {
+        assert!(hits[&point] >= DEATHS / 2, "{}: {} deaths only", point.name(), hits[&point]);
+    }
+}
+
+/// Runs each of so many, on every core.
+fn keeps_every_promise(count: u64, one: impl Fn(u64) -> Result<Tally, Box<Failure>> + Sync) {
     let next = AtomicU64::new(0);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    on_every_core(|| {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            if let Err(failure) = one(number) {
+                let (broken, plan) = (&failure.broken, &failure.plan);
+                panic!("number {number}: {}\nsmallest plan: {plan:?}\n{}", broken.violation, broken.story);
+            }
+        }
+    });
+}
+
+fn on_every_core(work: impl Fn() + Sync) {
     std::thread::scope(|scope| {
-        let hands: Vec<_> = (0..workers)
-            .map(|_| {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= SEEDS {
-                            return;
-                        }
-                        if let Err(failure) = run(seed, None) {
-                            panic!(
-                                "seed {seed}: {}\nsmallest plan: {:?}\n{}",
-                                failure.broken.violation, failure.plan, failure.broken.story
-                            );
-                        }
-                    }
-                })
-            })
-            .collect();
+        let hands: Vec<_> =
+            (0..std::thread::available_parallelism().map_or(2, usize::from)).map(|_| scope.spawn(&work)).collect();
         for hand in hands {
             hand.join().unwrap();
         }
     });
-    println!("{SEEDS} seeds in {:.0} s", begun.elapsed().as_secs_f64());
 }
 
 #[test]
@@ -51,17 +76,17 @@ fn a_seed_is_the_same_run_each_time() {
 
 #[test]
 fn without_any_one_guard_some_seed_breaks_a_promise() {
-    // Two guards have others behind them here, so that their loss alone breaks nothing: the run lease keeps finalizers apart, and the
-    // lifecycle and the slot refuse an older attempt. They have tests of their own: two real finalizers at once
-    // (manager/tests/runs/finalize.rs), and the protocol's rule that a relaunch fences the old run.
-    let alone = Guard::ALL.into_iter().filter(|guard| !matches!(guard, Guard::FrozenList | Guard::Attempt));
     let caught = |guard| (0..500).find_map(|seed| run_once(seed, Some(guard)).err().map(|broken| (seed, broken.violation)));
-    std::thread::scope(|scope| {
-        let hands: Vec<_> = alone.map(|guard| (guard, scope.spawn(move || caught(guard)))).collect();
-        for (guard, hand) in hands {
-            let (seed, violation) =
-                hand.join().unwrap().unwrap_or_else(|| panic!("500 seeds without {guard:?} and nothing broke"));
-            println!("without {guard:?}: seed {seed}: {violation}");
+    let next = AtomicU64::new(0);
+    let found = Mutex::new(Vec::new());
+    on_every_core(|| {
+        while let Some(guard) = Guard::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            let caught = caught(*guard);
+            println!("without {guard:?}: {caught:?}");
+            found.lock().unwrap().push((*guard, caught.is_some()));
         }
     });
+    let missed: Vec<Guard> =
+        found.into_inner().unwrap().into_iter().filter(|(_, caught)| !caught).map(|(guard, _)| guard).collect();
+    assert!(missed.is_empty(), "500 seeds without {missed:?} and nothing broke");
 }

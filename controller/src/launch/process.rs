@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bot_model::ids::JobName;
 use bot_model::process as contract;
+use bot_store::kill_point::KillPoint;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -123,6 +124,7 @@ impl Launcher for ProcessLauncher {
             })
             .await?;
         let Some((run, lock)) = created else { return Ok(Launched::AlreadyThere) };
+        KillPoint::CreatingJob.pass(spec.instance_id().as_str()).await;
         self.start(&run, lock).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(run.path());
         })?;

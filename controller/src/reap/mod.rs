@@ -11,6 +11,7 @@ use bot_model::lease::Sightings;
 use bot_model::lifecycle::{Phase, Status};
 use bot_model::outcome::Outcome;
 use bot_model::schedule::Due;
+use bot_store::kill_point::KillPoint;
 use bot_store::protocol::{Advanced, InstanceRecord, claim, heartbeat};
 use bot_store::{StoreError, Version};
 use chrono::{DateTime, Utc};
@@ -351,6 +352,7 @@ impl Engine {
         if self.free_slots().await == 0 {
             return Ok(());
         }
+        KillPoint::Claiming.pass(&self.controller_id).await;
         match claim::relaunch(self.store.as_ref(), record, &self.claimer(), reason, now).await? {
             Some(claimed) => {
                 tracing::warn!(bot_instance_id = %record.instance.id, attempt = claimed.record().instance.facts.attempt, reason, "launched again");

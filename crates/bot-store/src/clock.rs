@@ -31,6 +31,18 @@ pub fn ordered_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// A task that goes by the clock of whoever starts it.
+#[cfg(not(feature = "simulation"))]
+pub fn inherited<F: Future>(task: F) -> F {
+    task
+}
+
+/// A task that goes by the clock of whoever starts it.
+#[cfg(feature = "simulation")]
+pub fn inherited<F: Future>(task: F) -> simulated::OnClock<F> {
+    simulated::OnClock::inherited(task)
+}
+
 /// A number from 0 to 1.
 pub fn chance() -> f64 {
     // The lower bits of an id carry its version; 32 upper ones are enough.
@@ -41,15 +53,51 @@ pub fn chance() -> f64 {
 #[cfg(feature = "simulation")]
 pub mod simulated {
     use std::cell::{Cell, RefCell};
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::task::{Context, Poll};
 
-    use chrono::{DateTime, Utc};
+    use chrono::{DateTime, TimeDelta, Utc};
 
     type Clock = Box<dyn Fn() -> DateTime<Utc>>;
+    /// Milliseconds by which a machine's clock is ahead.
+    pub type Skew = Arc<AtomicI64>;
 
     thread_local! {
         static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
         static STATE: Cell<u64> = const { Cell::new(0) };
         static COUNT: Cell<u128> = const { Cell::new(0) };
+        static SKEW: RefCell<Option<Skew>> = const { RefCell::new(None) };
+    }
+
+    /// A task on a machine whose clock is wrong.
+    pub struct OnClock<F> {
+        skew: Option<Skew>,
+        task: Pin<Box<F>>,
+    }
+
+    impl<F: Future> OnClock<F> {
+        /// On a machine of its own.
+        pub fn new(skew: Skew, task: F) -> Self {
+            Self { skew: Some(skew), task: Box::pin(task) }
+        }
+
+        /// On the machine that the present task runs on.
+        pub(super) fn inherited(task: F) -> Self {
+            Self { skew: SKEW.with_borrow(Clone::clone), task: Box::pin(task) }
+        }
+    }
+
+    impl<F: Future> Future for OnClock<F> {
+        type Output = F::Output;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+            let outer = SKEW.replace(self.skew.clone());
+            let polled = self.task.as_mut().poll(context);
+            SKEW.replace(outer);
+            polled
+        }
     }
 
     /// Takes this thread's time from `clock` and its chance from `seed`, until [`end`].
@@ -65,6 +113,12 @@ pub mod simulated {
     }
 
     pub(super) fn now() -> Option<DateTime<Utc>> {
+        let ahead = SKEW.with_borrow(|skew| skew.as_ref().map_or(0, |skew| skew.load(Ordering::Relaxed)));
+        true_now().map(|now| now + TimeDelta::milliseconds(ahead))
+    }
+
+    /// The time of day, whatever the present task's machine believes; none outside of a simulation.
+    pub fn true_now() -> Option<DateTime<Utc>> {
         CLOCK.with_borrow(|clock| clock.as_ref().map(|clock| clock()))
     }
 

@@ -18,6 +18,7 @@ use bot_model::document::{Artifact, FrozenList};
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 use bot_model::outcome::Outcome;
 use bot_model::segment::RawName;
+use bot_store::kill_point::KillPoint;
 
 use crate::keeper::{Keeper, Kept};
 use crate::media::{Encoding, MediaError};
@@ -127,6 +128,7 @@ async fn files_of(
         Ok::<_, FinalizeError>(files)
     };
     let files = keeper.keeping(making).await.map_err(FinalizeError::Fenced)??;
+    KillPoint::Converted.pass(keeper.record().instance.id.as_str()).await;
     for file in &files {
         publish(keeper, objects, prefix, frozen, file).await?;
     }

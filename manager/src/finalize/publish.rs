@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bot_model::document::{Artifact, FrozenList};
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
+use bot_store::kill_point::KillPoint;
 
 use super::FinalizeError;
 use crate::keeper::{Keeper, Kept};
@@ -57,6 +58,7 @@ pub(super) async fn publish(
     let label = Label { content_type, crc32c: ready.crc32c, segments_sha256 };
     let uploading = objects.put_final(&object, &ready.file, &label, generation);
     keeper.keeping(uploading).await.map_err(FinalizeError::Fenced)??;
+    KillPoint::Uploaded.pass(keeper.record().instance.id.as_str()).await;
     let head = keeper.keeping(objects.head(&object)).await.map_err(FinalizeError::Fenced)??;
     if head.is_none_or(|head| (head.bytes, head.crc32c) != (ready.artifact.bytes, ready.crc32c)) {
         return Err(FinalizeError::Mismatch(format!("{} reads back differently", name.file_name())));

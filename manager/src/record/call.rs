@@ -14,6 +14,7 @@ use bot_model::lifecycle::{Phase, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::scratch::{EarlierRun, SESSION_FOLDER};
 use bot_model::session::{SessionPhase, SessionState, StartSession};
+use bot_store::kill_point::KillPoint;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -230,6 +231,7 @@ impl Follower<'_, '_> {
             Ok(_) => {
                 self.boot_id = Some(state.boot_id.clone());
                 self.refused_since = None;
+                KillPoint::Joined.pass(&self.config.run_id).await;
             }
             Err(SidecarError::Refused { status: 400, message }) => {
                 tracing::error!(message, "the meeting-bot refuses the session");

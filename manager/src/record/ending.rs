@@ -7,6 +7,7 @@ use bot_model::exit_code::ExitCode;
 use bot_model::lifecycle::{Step, next};
 use bot_model::outcome::{Outcome, OutcomeClass, OutcomeKind};
 use bot_store::clock;
+use bot_store::kill_point::KillPoint;
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, Note};
 use tokio::sync::watch;
@@ -140,7 +141,10 @@ pub(super) async fn make_files_and_settle(
         made = Box::pin(finalize(keeper, objects, place, Some(&outcome))) => Some(made),
     };
     match made {
-        Some(Ok(artifacts)) => complete(config, keeper, objects, place, (outcome, artifacts), stop).await,
+        Some(Ok(artifacts)) => {
+            KillPoint::Verified.pass(&config.run_id).await;
+            complete(config, keeper, objects, place, (outcome, artifacts), stop).await
+        }
         Some(Err(FinalizeError::Fenced(reason))) => Ok(fenced(&reason)),
         Some(Err(FinalizeError::Nothing)) => {
             let outcome = Outcome::new(OutcomeKind::NoRecording);
@@ -217,7 +221,9 @@ async fn settle_for_good(
             let settling = settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, clock::now());
             match verb_within("settle", settling).await {
                 Ok(Advanced::Applied(_)) => {
+                    KillPoint::Settled.pass(&config.run_id).await;
                     clean_up(config).await;
+                    KillPoint::CleanedUp.pass(&config.run_id).await;
                     return Ok(ExitCode::Settled);
                 }
                 Ok(Advanced::Illegal(illegal)) => {

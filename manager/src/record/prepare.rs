@@ -8,6 +8,7 @@ use bot_model::ids::{CallKey, InstanceId};
 use bot_model::lifecycle::{Phase, Step};
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::outcome::{Outcome, OutcomeKind};
+use bot_store::kill_point::KillPoint;
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::slot::{Holder, Slot, acquire, is_later_occurrence, join_holder};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, paths, settle};
@@ -43,6 +44,9 @@ pub async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) 
     let sent_at = Instant::now();
     let run = (config.attempt, config.run_id.as_str());
     let bound = stubbornly("bind", || bind(store, &config.instance, run, Purpose::Record, clock::now())).await?;
+    if !matches!(bound, Bind::Fenced(_)) {
+        KillPoint::RunLeased.pass(&config.run_id).await;
+    }
     let has_recording = |record: &InstanceRecord| has_left || record.instance.is_recorded();
     let kept = |record| Keeper::new(store, record, config.timings, sent_at);
     match bound {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use bot_store::kill_point::KillPoint;
 use clap::Parser;
 use tests::sim::{Failure, Tally, run};
 
@@ -63,6 +64,7 @@ fn main() -> std::process::ExitCode {
 fn report(tallies: &[Tally]) {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     let mut ended: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut points: BTreeMap<KillPoint, u64> = BTreeMap::new();
     let (mut lost, mut gaps, mut troubles) = (Vec::new(), Vec::new(), 0);
     for tally in tallies {
         for (name, count) in &tally.faults {
@@ -71,11 +73,16 @@ fn report(tallies: &[Tally]) {
         for (name, count) in &tally.ended {
             *ended.entry(name).or_default() += count;
         }
+        for (point, count) in &tally.points {
+            *points.entry(*point).or_default() += count;
+        }
         lost.extend(&tally.lost);
         gaps.extend(&tally.gaps);
         troubles += tally.troubles;
     }
     println!("calls refused or with their answer lost: {troubles}; faults: {faults:?}");
+    let points: Vec<String> = points.iter().map(|(point, count)| format!("{} {count}", point.name())).collect();
+    println!("deaths at kill points: {}", points.join(", "));
     println!("instances ended: {ended:?}");
     println!("segments lost with a killed run, seconds before its end: {}", spread(lost));
     println!("seconds from one bot's end to the next one's join in the same call: {}", spread(gaps));

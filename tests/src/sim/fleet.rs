@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bot_model::ids::InstanceId;
+use bot_store::clock::simulated::OnClock;
 use bot_store::guard::Guard;
+use bot_store::kill_point::KillPoint;
 use controller::launch::{
     LaunchError, LaunchSpec, Launched, Launcher, Observed, RunCommand, RunKey, RunState, Trouble, TroubleKind,
 };
@@ -16,8 +18,8 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::World;
-use super::actor::{Actor, Fate, Weather};
-use super::plan::{between, draws};
+use super::actor::{Actor, Fate, Weather, on_its_way};
+use super::plan::{ahead, between, draws};
 use super::pod::{self, Pod};
 
 /// What runs.
@@ -33,6 +35,8 @@ struct State {
     jobs: BTreeMap<RunKey, Job>,
     pods: Vec<Live>,
     serial: u32,
+    /// Managers that go on although their pod is gone.
+    ghosts: u32,
 }
 
 struct Job {
@@ -70,6 +74,16 @@ impl Fleet {
     pub fn alive(&self) -> Vec<String> {
         let state = self.lock();
         state.pods.iter().filter(|pod| pod.over.is_none() && !pod.node_is_lost).map(|pod| pod.uid.clone()).collect()
+    }
+
+    /// True where nothing runs, seen or unseen.
+    pub fn is_still(&self) -> bool {
+        self.alive().is_empty() && self.lock().ghosts == 0
+    }
+
+    /// Its clock is wrong.
+    pub fn jump(&self, uid: &str, ahead: i64) {
+        self.with(uid, |pod| pod.actor.jump(ahead));
     }
 
     /// SIGTERM.
@@ -137,22 +151,23 @@ impl World {
     /// A pod for a Job, which starts after a while.
     pub fn spawn_pod(self: &Arc<Self>, key: &RunKey, after: Duration) {
         let (stop, stopped) = watch::channel(false);
-        let actor = Arc::new(Actor::default());
         let mut state = self.fleet.lock();
         let Some((instance, command)) = state.jobs.get(key).map(|job| (job.instance.clone(), job.command)) else { return };
         state.serial += 1;
         let uid = format!("r{}", state.serial);
+        let wrong = if self.clocks_are_wrong { ahead() } else { 0 };
+        let actor = Actor::new(&uid, Some((instance.clone(), key.attempt)), wrong);
         let pod =
             Pod { world: Arc::clone(self), instance, attempt: key.attempt, command, uid: uid.clone(), actor: Arc::clone(&actor) };
         let world = Arc::clone(self);
         let running = uid.clone();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(OnClock::new(Arc::clone(&actor.skew), async move {
             sleep(after).await;
             world.fleet.with(&running, |pod| pod.is_started = true);
             let _ = world.fleet.changed.send(());
             let code = pod::run(&pod, stopped).await;
             world.fleet.end(&running, Some(i32::from(code.code())));
-        });
+        }));
         let task = Some(task.abort_handle());
         let (is_started, node_is_lost, over) = (false, false, None);
         state.pods.push(Live { key: key.clone(), uid, actor, stop, task, is_started, node_is_lost, over });
@@ -167,6 +182,31 @@ impl World {
         let leaves = Duration::from_secs(between(0, 50));
         self.truth.leaves_all(uid, leaves);
         self.over_after(uid, leaves + Duration::from_secs(between(1, 5)));
+    }
+
+    /// Deleted by force: the cluster forgets it at once and its bot is dead, but its manager goes on.
+    pub fn forget_pod(self: &Arc<Self>, uid: &str, frozen: u64, lives: u64) {
+        let is_told = draws(500);
+        let mut task = None;
+        self.fleet.with(uid, |pod| {
+            pod.actor.lose_bot();
+            pod.actor.pause(frozen);
+            task = pod.task.take();
+            if is_told {
+                pod.stop.send_replace(true);
+            }
+        });
+        let Some(task) = task else { return };
+        self.truth.killed(uid);
+        self.truth.leaves_all(uid, Duration::ZERO);
+        self.fleet.lock().ghosts += 1;
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(frozen + lives)).await;
+            task.abort();
+            world.fleet.lock().ghosts -= 1;
+        });
+        self.fleet.end(uid, None);
     }
 
     /// A node dies: its bot is gone at once, and Kubernetes finds out after a while.
@@ -246,6 +286,19 @@ impl SimLauncher {
 #[async_trait]
 impl Launcher for SimLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
+        KillPoint::CreatingJob.pass(&self.actor.name).await;
+        if self.weather.is_late() {
+            // It arrives when nobody waits for it any more.
+            let (world, spec) = (self.world.clone(), spec.clone());
+            tokio::spawn(async move {
+                sleep(on_its_way()).await;
+                if let Some(world) = world.upgrade() {
+                    let _ = world.start(&spec);
+                }
+            });
+            sleep(Duration::from_secs(between(1, 10))).await;
+            return Err(LaunchError::Unavailable { message: "as the plan says".into() });
+        }
         self.call(|world| world.start(spec)).await
     }
 

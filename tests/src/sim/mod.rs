@@ -2,7 +2,7 @@
 //! engine and the manager's own protocol code run over adapters that refuse, lose answers, stall and cut off, while pods die, are
 //! doubled, and vanish with their node. Invariants are checked after every step of the store and over the whole history.
 //!
-//! A seed is a plan ([`plan::Plan`]); the same seed is the same run. What it does not hold: time on two machines is one clock (no skew).
+//! A seed is a plan ([`plan::Plan`]); the same seed is the same run. Clocks of two machines differ where the plan says so; their monotonic time is true.
 
 pub mod actor;
 pub mod bucket;
@@ -13,7 +13,7 @@ pub mod store;
 pub mod truth;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bot_model::configuration::Naming;
@@ -21,8 +21,9 @@ use bot_model::document::{BotInstance, Fields};
 use bot_model::ids::MeetingPath;
 use bot_model::invariants::Violation;
 use bot_model::lifecycle::Phase;
-use bot_store::clock::simulated;
+use bot_store::clock::simulated::{self, OnClock};
 use bot_store::guard::Guard;
+use bot_store::kill_point::{self, KillPoint};
 use bot_store::protocol::InstanceRecord;
 use bot_store::{DocumentKey, Write};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,7 +36,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use actor::{Actor, Weather};
 use bucket::Bucket;
 use fleet::Fleet;
-use plan::{FaultKind, Plan};
+use plan::{Fault, FaultKind, KillAt, Plan};
 use store::Documents;
 use truth::Truth;
 
@@ -50,11 +51,24 @@ pub struct World {
     weather: Arc<Weather>,
     storage: Arc<Weather>,
     api: Arc<Weather>,
-    bucket: Bucket,
+    bucket: Arc<Bucket>,
     fleet: Fleet,
     truth: Truth,
     began: Instant,
     over_at: Vec<u64>,
+    controllers: Mutex<Vec<Controller>>,
+    kills: Mutex<Kills>,
+    clocks_are_wrong: bool,
+}
+
+/// What the points have seen.
+#[derive(Default)]
+struct Kills {
+    passed: BTreeMap<KillPoint, u32>,
+    left: Vec<KillAt>,
+    hit: Vec<KillPoint>,
+    /// What befell whom, and when.
+    struck: Vec<Fault>,
 }
 
 /// What one run met, and what it cost.
@@ -62,6 +76,8 @@ pub struct World {
 pub struct Tally {
     /// Faults by their name.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Deaths at each point.
+    pub points: BTreeMap<KillPoint, u64>,
     /// Calls refused or with their answer lost.
     pub troubles: u64,
     /// Instances that ended, by phase.
@@ -94,14 +110,17 @@ impl World {
     fn new(plan: &Plan) -> Arc<Self> {
         Arc::new(Self {
             documents: Documents::new(),
-            weather: Weather::new(plan.refused, plan.lost),
-            storage: Weather::new(plan.refused, plan.lost),
-            api: Weather::new(plan.refused, plan.lost),
-            bucket: Bucket::default(),
+            weather: Weather::new(plan.refused, plan.lost, plan.late),
+            storage: Weather::new(plan.refused, plan.lost, plan.late),
+            api: Weather::new(plan.refused, plan.lost, plan.late),
+            bucket: Arc::default(),
             fleet: Fleet::new(plan.slots),
             truth: Truth::default(),
             began: Instant::now(),
             over_at: plan.calls.iter().map(|call| call.over_at).collect(),
+            controllers: Mutex::default(),
+            kills: Mutex::new(Kills { left: plan.kills.clone(), ..Kills::default() }),
+            clocks_are_wrong: !plan.skews.is_empty(),
         })
     }
 
@@ -138,6 +157,18 @@ impl World {
 pub fn run(seed: u64, guard: Option<Guard>) -> Result<Tally, Box<Failure>> {
     let plan = with_chance(seed, || Plan::of(seed));
     run_plan(&plan, guard).map_err(|broken| Box::new(shrunk(plan, broken, guard)))
+}
+
+/// Runs a seed in which, besides all else, who passes `point` dies there, the first, second or third time.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_to_death(seed: u64, point: KillPoint) -> Result<Tally, Box<Failure>> {
+    let plan = with_chance(seed, || {
+        let kills = vec![KillAt { point, nth: 1 + (seed % 3) as u32, back_after: plan::between(1, 90) }];
+        Plan { kills, ..Plan::of(seed) }
+    });
+    run_plan(&plan, None).map_err(|broken| Box::new(shrunk(plan, broken, None)))
 }
 
 /// Runs a seed once, as fast as can be.
@@ -190,8 +221,11 @@ pub fn run_plan(plan: &Plan, guard: Option<Guard>) -> Result<Tally, Broken> {
         let began = Instant::now();
         simulated::begin(plan.seed ^ 0x5eed, move || beginning() + TimeDelta::from_std(began.elapsed()).unwrap_or_default());
         let world = World::new(plan);
+        let seen = Arc::downgrade(&world);
+        kill_point::simulated::begin(move |point, who| seen.upgrade().is_some_and(|world| world.dies(point, who)));
         let judged = drive(&world, plan).await.map_err(|violation| broken(violation, world.story()));
         simulated::end();
+        kill_point::simulated::end();
         judged
     });
     Guard::take_away(None);
@@ -205,13 +239,68 @@ struct Controller {
     task: AbortHandle,
 }
 
-fn controller(world: &Arc<World>, index: usize) -> Controller {
-    let actor = Arc::new(Actor::default());
-    let store = Arc::new(world.documents.seen_by(&actor, &world.weather));
-    let launcher = Arc::new(world.launcher(&actor));
-    let engine = Engine::new(store, launcher, &format!("c{index}"), pace());
-    let task = tokio::spawn(async move { engine.run().await }).abort_handle();
-    Controller { actor, task }
+impl World {
+    /// Starts a controller, the first time or again.
+    fn start_controller(self: &Arc<Self>, index: usize, ahead: i64) {
+        let name = format!("c{index}");
+        let actor = Actor::new(&name, None, ahead);
+        let store = Arc::new(self.documents.seen_by(&actor, &self.weather));
+        let launcher = Arc::new(self.launcher(&actor));
+        let engine = Engine::new(store, launcher, &name, pace());
+        let task = tokio::spawn(OnClock::new(Arc::clone(&actor.skew), async move { engine.run().await })).abort_handle();
+        let mut controllers = lock(&self.controllers);
+        match controllers.get_mut(index) {
+            Some(before) => {
+                before.task.abort();
+                *before = Controller { actor, task };
+            }
+            None => controllers.push(Controller { actor, task }),
+        }
+    }
+
+    /// kill -9 of a controller; it is back after so many seconds. One that is down stays so.
+    fn kill_controller(self: &Arc<Self>, index: usize, secs: u64) {
+        let ahead = {
+            let controllers = lock(&self.controllers);
+            let Some(controller) = controllers.get(index).filter(|controller| !controller.task.is_finished()) else { return };
+            controller.task.abort();
+            controller.actor.ahead()
+        };
+        let at = self.began.elapsed().as_secs();
+        lock(&self.kills).struck.push(Fault { at, kind: FaultKind::KillController(index, secs) });
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(secs)).await;
+            world.start_controller(index, ahead);
+        });
+    }
+
+    /// Whether who passes a point dies there; then it is dead.
+    fn dies(self: &Arc<Self>, point: KillPoint, who: &str) -> bool {
+        let kill = {
+            let mut kills = lock(&self.kills);
+            let passed = kills.passed.entry(point).or_default();
+            *passed += 1;
+            let passed = *passed;
+            let found = kills.left.iter().position(|kill| kill.point == point && kill.nth == passed);
+            let Some(kill) = found.map(|place| kills.left.remove(place)) else { return false };
+            kills.hit.push(point);
+            kill
+        };
+        match who.strip_prefix('c').and_then(|index| index.parse().ok()) {
+            Some(index) => self.kill_controller(index, kill.back_after),
+            None => {
+                let at = self.began.elapsed().as_secs();
+                lock(&self.kills).struck.push(Fault { at, kind: FaultKind::KillPod });
+                self.kill_pod(who);
+            }
+        }
+        true
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The defaults of production.
@@ -227,33 +316,25 @@ async fn drive(world: &Arc<World>, plan: &Plan) -> Result<Tally, Violation> {
     for (index, meeting) in plan.meetings.iter().enumerate() {
         tokio::spawn(backend(Arc::clone(world), index, meeting.clone()));
     }
-    let mut controllers: Vec<Controller> = (0..plan.controllers).map(|index| controller(world, index)).collect();
-    let mut tally = Tally::default();
-    let mut returns: Vec<(Instant, usize)> = Vec::new();
-    for fault in &plan.faults {
-        let at = world.began + Duration::from_secs(fault.at);
-        while let Some(place) = returns.iter().position(|(back, _)| *back <= at) {
-            let (back, index) = returns.remove(place);
-            sleep_until(back).await;
-            controllers[index] = controller(world, index);
-        }
-        sleep_until(at).await;
-        if let Some((back, index)) = strike(world, &controllers, fault.kind) {
-            returns.push((back, index));
-        }
-        *tally.faults.entry(fault.kind.name()).or_default() += 1;
+    for index in 0..plan.controllers {
+        world.start_controller(index, plan.skews.get(index).copied().unwrap_or_default());
     }
-    returns.sort();
-    for (back, index) in returns {
-        sleep_until(back).await;
-        controllers[index] = controller(world, index);
+    let mut tally = Tally::default();
+    for fault in &plan.faults {
+        sleep_until(world.began + Duration::from_secs(fault.at)).await;
+        strike(world, fault.kind);
+        *tally.faults.entry(fault.kind.name()).or_default() += 1;
     }
     sleep_until(world.began + Duration::from_secs(plan.quiet_from())).await;
     settle_down(world, plan).await?;
-    for controller in &controllers {
+    for controller in lock(&world.controllers).iter() {
         controller.task.abort();
     }
-    tally.lost = judge(world, plan)?;
+    let struck = lock(&world.kills).struck.clone();
+    tally.lost = judge(world, &plan.with(&struck))?;
+    for point in &lock(&world.kills).hit {
+        *tally.points.entry(*point).or_default() += 1;
+    }
     tally.gaps = world.truth.gaps();
     tally.troubles = world.weather.troubles() + world.storage.troubles() + world.api.troubles();
     for instance in world.instances() {
@@ -269,7 +350,7 @@ async fn settle_down(world: &Arc<World>, plan: &Plan) -> Result<(), Violation> {
     sleep(FIRST_LOOK).await;
     loop {
         let left: Vec<_> = world.instances().into_iter().filter(|instance| !instance.phase.is_terminal()).collect();
-        if left.is_empty() && world.fleet.alive().is_empty() {
+        if left.is_empty() && world.fleet.is_still() {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -303,17 +384,20 @@ async fn backend(world: Arc<World>, index: usize, meeting: plan::Meeting) {
     }
 }
 
-/// Lets a fault happen; answers when a killed controller is back.
-fn strike(world: &Arc<World>, controllers: &[Controller], kind: FaultKind) -> Option<(Instant, usize)> {
+/// Lets a fault happen.
+fn strike(world: &Arc<World>, kind: FaultKind) {
     let alive = world.fleet.alive();
     let picked = (!alive.is_empty()).then(|| alive[plan::between(0, alive.len() as u64 - 1) as usize].clone());
-    match (kind, picked) {
-        (FaultKind::KillController(index, secs), _) => {
-            controllers.get(index)?.task.abort();
-            return Some((Instant::now() + Duration::from_secs(secs), index));
+    let on = |index: usize, work: &dyn Fn(&Actor)| {
+        if let Some(controller) = lock(&world.controllers).get(index) {
+            work(&controller.actor);
         }
-        (FaultKind::PauseController(index, secs), _) => controllers.get(index)?.actor.pause(secs),
-        (FaultKind::CutController(index, secs), _) => controllers.get(index)?.actor.cut(secs),
+    };
+    match (kind, picked) {
+        (FaultKind::KillController(index, secs), _) => world.kill_controller(index, secs),
+        (FaultKind::PauseController(index, secs), _) => on(index, &|actor| actor.pause(secs)),
+        (FaultKind::CutController(index, secs), _) => on(index, &|actor| actor.cut(secs)),
+        (FaultKind::JumpController(index, ahead), _) => on(index, &|actor| actor.jump(ahead)),
         (FaultKind::StoreDown(secs), _) => world.weather.outage(secs),
         (FaultKind::BucketDown(secs), _) => {
             world.storage.outage(secs);
@@ -327,12 +411,11 @@ fn strike(world: &Arc<World>, controllers: &[Controller], kind: FaultKind) -> Op
         }
         (FaultKind::SecondPod, Some(uid)) => world.double_pod(&uid),
         (FaultKind::LoseNode(secs), Some(uid)) => world.lose_node(&uid, secs),
-        (
-            FaultKind::KillPod | FaultKind::TermPod | FaultKind::CutPod(_) | FaultKind::SecondPod | FaultKind::LoseNode(_),
-            None,
-        ) => {}
+        (FaultKind::ForgetPod(frozen, lives), Some(uid)) => world.forget_pod(&uid, frozen, lives),
+        (FaultKind::JumpPod(ahead), Some(uid)) => world.fleet.jump(&uid, ahead),
+        // Of those that need a pod, where none is alive.
+        (_, None) => {}
     }
-    None
 }
 
 /// What has to hold in the end.
@@ -340,6 +423,7 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
     if let Some(violation) = world.documents.violations().into_iter().next() {
         return Err(violation);
     }
+    world.bucket.check()?;
     let instances = world.instances();
     let lost = world.truth.judge(&instances, &world.bucket)?;
     let naming = Naming::default();
@@ -356,6 +440,13 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             Some(instance) if instance.phase == Phase::Done => {}
             // Nothing could be recorded: the node was lost before, and until the call was over nobody could know.
             Some(instance) if instance.phase == Phase::Failed && plan.loses_the_whole_call(meeting.call) => {}
+            Some(instance)
+                if instance.phase == Phase::Failed && !instance.is_recorded() && plan.loses_its_last_run(meeting.call) => {}
+            // Its own wrong clock told it that there was nothing to do any more.
+            found
+                if plan.is_over_by_a_wrong_clock(meeting)
+                    && found.map_or(record.fields.get("bot_status") == Some(&json!("missed")), |bot| bot.phase.is_terminal()) => {
+            }
             // Nobody was there to look, and it says so.
             found
                 if plan.is_unattended(meeting)

@@ -1,6 +1,7 @@
 //! What a seed stands for: meetings, controllers and faults. Data only, so that a failing plan can be made smaller.
 
 use bot_store::clock::simulated;
+use bot_store::kill_point::KillPoint;
 
 /// One simulated world.
 #[derive(Debug, Clone)]
@@ -21,6 +22,23 @@ pub struct Plan {
     pub refused: u64,
     /// See `refused`.
     pub lost: u64,
+    /// Out of 1,000 writes: applied after their sender has given them up, and after what it sent then.
+    pub late: u64,
+    /// Who dies between which two steps.
+    pub kills: Vec<KillAt>,
+    /// Seconds by which each controller's clock is ahead; none where all clocks agree.
+    pub skews: Vec<i64>,
+}
+
+/// Death of whoever passes a point.
+#[derive(Debug, Clone, Copy)]
+pub struct KillAt {
+    /// Where.
+    pub point: KillPoint,
+    /// From the first passing, by anybody.
+    pub nth: u32,
+    /// A controller is back after so many seconds.
+    pub back_after: u64,
 }
 
 /// A call as the platform knows it.
@@ -77,8 +95,19 @@ pub enum FaultKind {
     StoreDown(u64),
     /// The bucket answers nobody.
     BucketDown(u64),
+    /// A pod is deleted by force: for the cluster it is gone at once. Its bot is dead; its manager stands still for so many
+    /// seconds, and then goes on for so many.
+    ForgetPod(u64, u64),
+    /// A controller's clock is suddenly so many seconds ahead.
+    JumpController(usize, i64),
+    /// A manager's clock is suddenly so many seconds ahead.
+    JumpPod(i64),
 }
 
+/// The most by which a clock is wrong, in seconds.
+const MOST_SKEW: u64 = 300;
+/// Seconds after which a killed manager's bot has left and its pod is over.
+const KILL_KNOWN: u64 = 55;
 /// Seconds from the return of what was lost to the next bot's first segment.
 const TO_A_NEW_BOT: u64 = 40;
 
@@ -101,7 +130,17 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..between(0, 6)).map(|_| fault(controllers)).collect();
         faults.sort_by_key(|fault| fault.at);
         let (refused, lost) = if draws(300) { (0, 0) } else { (between(0, 60), between(0, 60)) };
-        Self { seed, controllers, slots: between(3, 6) as usize, calls, meetings, faults, refused, lost }
+        let slots = between(3, 6) as usize;
+        let late = if refused == 0 || draws(500) { 0 } else { between(1, 30) };
+        let kills = if draws(400) { (0..between(1, 2)).map(|_| kill()).collect() } else { Vec::new() };
+        let skews = if draws(300) { (0..controllers).map(|_| ahead()).collect() } else { Vec::new() };
+        if draws(250) {
+            // What a pod that is gone still brings may come while another one makes the files.
+            let over_at = calls[0].over_at;
+            faults.push(Fault { at: over_at - between(1, 20), kind: FaultKind::ForgetPod(between(1, 60), 20) });
+            faults.sort_by_key(|fault| fault.at);
+        }
+        Self { seed, controllers, slots, calls, meetings, faults, refused, lost, late, kills, skews }
     }
 
     /// The second after which nothing new happens.
@@ -132,6 +171,18 @@ impl Plan {
     /// True where no controller could work for a minute on end while this meeting was there and its call went on.
     pub fn is_unattended(&self, meeting: &Meeting) -> bool {
         let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);
+        self.is_unattended_from(meeting.written_at, over_at)
+    }
+
+    /// True where a run was lost, and from when that could be known until its call was over nobody was there to send another.
+    pub fn loses_its_last_run(&self, call: usize) -> bool {
+        let over_at = self.calls.get(call).map_or(0, |call| call.over_at);
+        let takes = |fault: &&Fault| matches!(fault.kind, FaultKind::KillPod | FaultKind::TermPod | FaultKind::ForgetPod(..));
+        let mut lost = self.faults.iter().filter(takes).filter(|fault| fault.at < over_at);
+        lost.any(|fault| self.is_unattended_from(fault.at + KILL_KNOWN, over_at.saturating_sub(TO_A_NEW_BOT)))
+    }
+
+    fn is_unattended_from(&self, from: u64, over_at: u64) -> bool {
         let hits = |fault: &Fault, controller: usize, second: u64| {
             let secs = match fault.kind {
                 FaultKind::KillController(index, secs)
@@ -148,13 +199,35 @@ impl Plan {
         };
         let works = |second: u64| (0..self.controllers).any(|index| !self.faults.iter().any(|fault| hits(fault, index, second)));
         let mut on_end = 0;
-        for second in meeting.written_at..over_at {
+        for second in from..over_at {
             on_end = if works(second) { on_end + 1 } else { 0 };
             if on_end >= 60 {
                 return false;
             }
         }
         true
+    }
+
+    /// True where a clock is wrong, at first or later on.
+    pub fn is_skewed(&self) -> bool {
+        let jumps = |fault: &Fault| matches!(fault.kind, FaultKind::JumpController(..) | FaultKind::JumpPod(_));
+        !self.skews.is_empty() || self.faults.iter().any(jumps)
+    }
+
+    /// True where, by a wrong clock, this meeting was over as long as its call could have been joined, or for the first time.
+    pub fn is_over_by_a_wrong_clock(&self, meeting: &Meeting) -> bool {
+        let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);
+        let soonest = meeting.starts_at.unwrap_or_default().max(meeting.written_at) + TO_A_NEW_BOT;
+        let is_too_short = meeting.ends_at.is_some_and(|end| end <= soonest + MOST_SKEW);
+        self.is_skewed() && (is_too_short || soonest + MOST_SKEW >= over_at)
+    }
+
+    /// The same plan with what befell actors at points that no plan knows the time of.
+    pub fn with(&self, struck: &[Fault]) -> Self {
+        let mut plan = self.clone();
+        plan.faults.extend(struck);
+        plan.faults.sort_by_key(|fault| fault.at);
+        plan
     }
 
     /// Smaller plans, for a failing one: each lacks something.
@@ -171,6 +244,17 @@ impl Plan {
                 plan.meetings.remove(index);
                 plan
             }));
+        }
+        plans.extend((0..self.kills.len()).map(|index| {
+            let mut plan = self.clone();
+            plan.kills.remove(index);
+            plan
+        }));
+        if !self.skews.is_empty() {
+            plans.push(Self { skews: Vec::new(), ..self.clone() });
+        }
+        if self.late > 0 {
+            plans.push(Self { late: 0, ..self.clone() });
         }
         if self.refused + self.lost > 0 {
             plans.push(Self { refused: 0, lost: 0, ..self.clone() });
@@ -192,7 +276,8 @@ impl FaultKind {
             | Self::LoseNode(secs)
             | Self::StoreDown(secs)
             | Self::BucketDown(secs) => secs,
-            Self::KillPod | Self::TermPod | Self::SecondPod => 0,
+            Self::ForgetPod(frozen, lives) => frozen + lives,
+            Self::KillPod | Self::TermPod | Self::SecondPod | Self::JumpController(..) | Self::JumpPod(_) => 0,
         }
     }
 
@@ -209,6 +294,8 @@ impl FaultKind {
             Self::LoseNode(_) => "nodes lost",
             Self::StoreDown(_) => "store outages",
             Self::BucketDown(_) => "bucket outages",
+            Self::ForgetPod(..) => "pods deleted by force",
+            Self::JumpController(..) | Self::JumpPod(_) => "clocks set wrong",
         }
     }
 }
@@ -229,7 +316,7 @@ fn meeting(calls: &[Call]) -> Meeting {
 
 fn fault(controllers: usize) -> Fault {
     let one = between(0, controllers as u64 - 1) as usize;
-    let kind = match between(0, 9) {
+    let kind = match between(0, 12) {
         0 => FaultKind::KillController(one, between(1, 200)),
         1 => FaultKind::PauseController(one, between(30, 200)),
         2 => FaultKind::CutController(one, between(10, 300)),
@@ -239,7 +326,20 @@ fn fault(controllers: usize) -> Fault {
         6 => FaultKind::SecondPod,
         7 => FaultKind::LoseNode(between(60, 400)),
         8 => FaultKind::StoreDown(between(5, 240)),
-        _ => FaultKind::BucketDown(between(5, 120)),
+        9 => FaultKind::BucketDown(between(5, 120)),
+        10 => FaultKind::ForgetPod(if draws(500) { 0 } else { between(1, 120) }, between(1, 40)),
+        11 => FaultKind::JumpController(one, ahead()),
+        _ => FaultKind::JumpPod(ahead()),
     };
     Fault { at: between(20, 900), kind }
+}
+
+fn kill() -> KillAt {
+    let point = KillPoint::ALL[between(0, KillPoint::ALL.len() as u64 - 1) as usize];
+    KillAt { point, nth: between(1, 3) as u32, back_after: between(1, 90) }
+}
+
+/// A clock that is wrong, either way.
+pub fn ahead() -> i64 {
+    i64::try_from(between(0, 2 * MOST_SKEW)).unwrap_or_default() - MOST_SKEW.cast_signed()
 }

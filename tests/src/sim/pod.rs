@@ -14,6 +14,7 @@ use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::clock;
 use bot_store::guard::Guard;
+use bot_store::kill_point::KillPoint;
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::slot::{release, somebody_waits};
@@ -74,6 +75,7 @@ pub async fn run(pod: &Pod, mut stop: watch::Receiver<bool>) -> ExitCode {
             match bound {
                 Ok(Bind::Bound(record) | Bind::Cancelled(record) | Bind::Unusable(record, _)) => {
                     let outcome = record.instance.facts.outcome.clone().unwrap_or_else(|| Outcome::new(OutcomeKind::ManagerLost));
+                    KillPoint::RunLeased.pass(&pod.uid).await;
                     let mut keeper = Keeper::new(&store, record, LeaseTimings::default(), sent_at);
                     finalize(pod, &mut keeper, outcome, &mut stop).await
                 }
@@ -105,8 +107,9 @@ async fn record(pod: &Pod, store: &SimStore, stop: &mut watch::Receiver<bool>) -
     };
     let mut stay = Stay::new(pod, &keeper);
     let left = stay.follow(&mut keeper, stop).await;
-    let _ = release(store, &key, &pod.instance).await;
     let is_drained = stay.drain(&mut keeper, stop).await;
+    KillPoint::Stopped.pass(&pod.uid).await;
+    let _ = release(store, &key, &pod.instance, pod.attempt).await;
     let progress = stay.progress();
     match left {
         Left::Fenced => ExitCode::Fenced,
@@ -148,7 +151,7 @@ async fn ended(
 ) -> ExitCode {
     if progress.as_ref().is_none_or(|progress| progress.segments == 0) {
         let kind = if outcome.kind == OutcomeKind::AskedToLeave { outcome.kind } else { OutcomeKind::EndedBeforeAdmission };
-        return settled(&mut keeper, Step::Fail, Outcome::new(kind), Vec::new(), stop).await;
+        return settled(pod, &mut keeper, Step::Fail, Outcome::new(kind), Vec::new(), stop).await;
     }
     for _ in 0..60 {
         let edit = |facts: &mut Facts| {
@@ -209,14 +212,19 @@ impl<'p> Stay<'p> {
         })
     }
 
+    /// Without a bot it waits for what becomes of it: the cluster has forgotten it already.
     async fn follow(&mut self, keeper: &mut Keeper<'_>, stop: &mut watch::Receiver<bool>) -> Left {
-        while !keeper.is_fresh() {
+        while !keeper.is_fresh() || self.pod.actor.has_no_bot() {
+            if *stop.borrow() {
+                return Left::Stopped;
+            }
             if let Some(left) = self.keep(keeper).await {
                 return left;
             }
             sleep(Duration::from_secs(1)).await;
         }
         self.place = self.pod.world.truth.joins(self.call, &self.pod.uid);
+        KillPoint::Joined.pass(&self.pod.uid).await;
         let mut next = Instant::now() + Duration::from_secs(between(2, 12));
         let left = loop {
             tokio::select! {
@@ -224,7 +232,10 @@ impl<'p> Stay<'p> {
                 () = stopped(stop) => break Left::Stopped,
                 () = sleep(Duration::from_secs(1)) => {}
             }
-            if Instant::now() >= next {
+            if self.pod.actor.has_no_bot() {
+                self.last_segment();
+                self.carry().await;
+            } else if Instant::now() >= next {
                 next += SEGMENT;
                 self.segment(keeper).await;
             } else if !self.pending.is_empty() && Guard::LiveUpload.stands() {
@@ -233,7 +244,7 @@ impl<'p> Stay<'p> {
             if let Some(left) = self.keep(keeper).await {
                 break left;
             }
-            if self.pod.world.is_over(self.call) {
+            if self.pod.world.is_over(self.call) && !self.pod.actor.has_no_bot() {
                 break Left::CallOver;
             }
         };
@@ -249,10 +260,7 @@ impl<'p> Stay<'p> {
         if self.admitted_at.is_none() {
             self.admitted_at = Some(clock::now());
         } else {
-            self.closed += 1;
-            let segment = (self.pod.attempt, self.pod.uid.clone(), self.closed);
-            self.pod.world.truth.captured(&self.pod.instance, segment.clone());
-            self.pending.push(segment);
+            self.close();
         }
         if matches!(keeper.record().instance.phase, Phase::Joining | Phase::WaitingRoom) {
             keeper.step(Step::Record, Note::new("manager", "recording"), |_| ()).await;
@@ -262,12 +270,32 @@ impl<'p> Stay<'p> {
         }
     }
 
+    /// The bot was ended, which closes what was open. What is on the disk is carried out as long as the manager lives.
+    fn last_segment(&mut self) {
+        if self.admitted_at.is_some() && self.left_at.is_none() {
+            self.left_at = Some(clock::now());
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed += 1;
+        let segment = (self.pod.attempt, self.pod.uid.clone(), self.closed);
+        self.pod.world.truth.captured(&self.pod.instance, segment.clone());
+        self.pending.push(segment);
+    }
+
     async fn carry(&mut self) {
         let world = &self.pod.world;
         let mut left = Vec::new();
         for segment in std::mem::take(&mut self.pending) {
             match world.bucket.put(&self.pod.actor, &world.storage, &self.path, segment.clone()).await {
-                Ok(()) => self.carried += 1,
+                Ok(()) => {
+                    self.carried += 1;
+                    if self.carried == 1 {
+                        KillPoint::FirstPart.pass(&self.pod.uid).await;
+                    }
+                }
                 Err(_) => left.push(segment),
             }
         }
@@ -318,9 +346,14 @@ async fn finalize(pod: &Pod, keeper: &mut Keeper<'_>, outcome: Outcome, stop: &m
         made = making => Some(made),
     };
     match made {
-        Some(Ok(artifacts)) => settled(keeper, Step::Complete, outcome, artifacts, stop).await,
+        Some(Ok(artifacts)) => {
+            KillPoint::Verified.pass(&pod.uid).await;
+            settled(pod, keeper, Step::Complete, outcome, artifacts, stop).await
+        }
         Some(Err(Unmade::Fenced)) => ExitCode::Fenced,
-        Some(Err(Unmade::Nothing)) => settled(keeper, Step::Fail, Outcome::new(OutcomeKind::NoRecording), Vec::new(), stop).await,
+        Some(Err(Unmade::Nothing)) => {
+            settled(pod, keeper, Step::Fail, Outcome::new(OutcomeKind::NoRecording), Vec::new(), stop).await
+        }
         Some(Err(Unmade::Later)) | None => {
             keeper.end_run(None).await;
             ExitCode::FinalizeNeeded
@@ -334,44 +367,67 @@ enum Unmade {
     Later,
 }
 
+/// In the order of the manager's own `finalize`.
 async fn make(pod: &Pod, keeper: &mut Keeper<'_>) -> Result<Vec<Artifact>, Unmade> {
-    let world = &pod.world;
     let Some(path) = keeper.facts().gcs_path.clone() else { return Err(Unmade::Nothing) };
-    for round in 0..3 {
-        let listed = listed(pod, path.as_str()).await.ok_or(Unmade::Later)?;
-        if listed.is_empty() {
+    let mut list = standing_list(pod, keeper, path.as_str()).await?;
+    for _ in 0..3 {
+        let segments = segments_of(&list);
+        if segments.is_empty() {
             return Err(Unmade::Nothing);
         }
-        let list = frozen(&listed);
-        let froze = match keeper.facts().frozen.clone() {
-            Some(stands) if round > 0 || segments_of(&stands).len() < listed.len() => {
-                keeper.freeze_again(&stands.sha256, &list).await
-            }
-            _ => keeper.freeze(&list).await,
-        };
-        match froze {
-            Kept::Done => {}
-            Kept::Fenced(_) => return Err(Unmade::Fenced),
-            Kept::Refused | Kept::Unreachable(_) => return Err(Unmade::Later),
-        }
-        let stands = keeper.facts().frozen.clone().filter(|_| Guard::FrozenList.stands());
-        let segments = segments_of(&stands.unwrap_or(list));
-        let over = world.bucket.video(path.as_str()).generation;
         let work = sleep(Duration::from_millis(between(300, 6_000)));
         keeper.keeping(work).await.map_err(|_| Unmade::Fenced)?;
-        if !keeper.is_fresh() {
-            return Err(Unmade::Later);
-        }
-        match world.bucket.publish(&pod.actor, &world.storage, path.as_str(), over, &segments).await {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return Err(Unmade::Later),
-        }
-        let again = listed_now(pod, path.as_str()).await.ok_or(Unmade::Later)?;
-        if again.len() == segments.len() {
+        KillPoint::Converted.pass(&pod.uid).await;
+        publish(pod, keeper, path.as_str(), &list, &segments).await?;
+        let standing = standing_list(pod, keeper, path.as_str()).await?;
+        if standing.sha256 == list.sha256 {
             return Ok(vec![artifact(&path, &segments)]);
         }
+        list = standing;
     }
     Err(Unmade::Later)
+}
+
+/// What the files are to be made of. Without the frozen list it is whatever lies there.
+async fn standing_list(pod: &Pod, keeper: &mut Keeper<'_>, path: &str) -> Result<FrozenList, Unmade> {
+    let listed = listed(pod, path).await.ok_or(Unmade::Later)?;
+    let there = frozen(&listed);
+    if !Guard::FrozenList.stands() {
+        return Ok(there);
+    }
+    let froze = match keeper.facts().frozen.clone() {
+        None => keeper.freeze(&there).await,
+        Some(stands) if segments_of(&stands).len() < listed.len() => keeper.freeze_again(&stands.sha256, &there).await,
+        Some(stands) => return Ok(stands),
+    };
+    match froze {
+        Kept::Done => Ok(keeper.facts().frozen.clone().unwrap_or(there)),
+        Kept::Fenced(_) => Err(Unmade::Fenced),
+        Kept::Refused | Kept::Unreachable(_) => Err(Unmade::Later),
+    }
+}
+
+/// The generation first, then whether the run and the list still stand, and then exactly that generation is replaced.
+async fn publish(pod: &Pod, keeper: &mut Keeper<'_>, path: &str, list: &FrozenList, segments: &[Segment]) -> Result<(), Unmade> {
+    let world = &pod.world;
+    let over = world.bucket.head(&pod.actor, &world.storage, path).await.map_err(|_| Unmade::Later)?.generation;
+    match keeper.refresh().await {
+        Kept::Fenced(_) => return Err(Unmade::Fenced),
+        Kept::Unreachable(_) => return Err(Unmade::Later),
+        Kept::Done | Kept::Refused => {}
+    }
+    let standing = keeper.facts().frozen.as_ref().map(|standing| standing.sha256.clone());
+    if Guard::FrozenList.stands() && standing.as_ref() != Some(&list.sha256) {
+        return Err(Unmade::Later);
+    }
+    match world.bucket.publish(&pod.actor, &world.storage, path, over, (segments, standing)).await {
+        Ok(true) => {}
+        Ok(false) | Err(_) => return Err(Unmade::Later),
+    }
+    KillPoint::Uploaded.pass(&pod.uid).await;
+    let read_back = world.bucket.head(&pod.actor, &world.storage, path).await.map_err(|_| Unmade::Later)?;
+    if read_back.segments == segments { Ok(()) } else { Err(Unmade::Later) }
 }
 
 async fn listed(pod: &Pod, path: &str) -> Option<Vec<Segment>> {
@@ -435,6 +491,7 @@ fn artifact(path: &ObjectPrefix, segments: &[Segment]) -> Artifact {
 
 /// Commits the end, as long as it takes within five minutes.
 async fn settled(
+    pod: &Pod,
     keeper: &mut Keeper<'_>,
     step: Step,
     outcome: Outcome,
@@ -446,7 +503,11 @@ async fn settled(
         if keeper.is_fresh() {
             let note = Note::new("manager", "settled");
             match settle(keeper.store(), keeper.record(), step, outcome.clone(), artifacts.clone(), note, clock::now()).await {
-                Ok(Advanced::Applied(_)) => return ExitCode::Settled,
+                Ok(Advanced::Applied(_)) => {
+                    KillPoint::Settled.pass(&pod.uid).await;
+                    KillPoint::CleanedUp.pass(&pod.uid).await;
+                    return ExitCode::Settled;
+                }
                 Ok(Advanced::Illegal(_)) => return ExitCode::Fenced,
                 Ok(Advanced::Conflict) | Err(_) => {}
             }

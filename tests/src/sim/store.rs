@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
 
-use super::actor::{Actor, Fate, Weather};
+use super::actor::{Actor, Fate, Weather, on_its_way};
 use super::plan::{between, draws};
 
 /// The documents themselves.
@@ -71,11 +71,26 @@ impl Documents {
         &self.naming
     }
 
+    /// The list of segments that an instance's document holds.
+    pub fn frozen(&self, id: &InstanceId) -> Option<String> {
+        let state = self.lock();
+        let record = state.documents.get(&DocumentKey::Instance(id.clone()).path())?;
+        InstanceRecord::from_record(record, &self.naming).ok()?.instance.facts.frozen.map(|frozen| frozen.sha256)
+    }
+
     /// Applies all or none.
     pub fn apply(&self, writes: &[Write]) -> Commit {
+        self.apply_of(writes, None)
+    }
+
+    /// The same, sent by an actor of the simulation.
+    fn apply_of(&self, writes: &[Write], by: Option<&Actor>) -> Commit {
         let mut state = self.lock();
         if !writes.iter().all(|write| state.allows(write)) {
             return Commit::Conflict;
+        }
+        if let Some(actor) = by {
+            writes.iter().for_each(|write| state.check_writer(write, actor, &self.naming));
         }
         let versions = writes.iter().map(|write| state.write(write, &self.naming)).collect();
         drop(state);
@@ -140,6 +155,23 @@ impl State {
         version
     }
 
+    /// I6: no run writes to its instance once another attempt, or another run of its attempt, owns it, or once it has ended.
+    fn check_writer(&mut self, write: &Write, actor: &Actor, naming: &Naming) {
+        let (Some((id, attempt)), DocumentKey::Instance(written)) = (&actor.run, &write.key) else { return };
+        let before = self.documents.get(&write.key.path()).filter(|_| id == written);
+        let before = before.and_then(|record| InstanceRecord::from_record(record, naming).ok());
+        let Some(instance) = before.map(|record| record.instance) else { return };
+        let owner = instance.facts.run.as_ref().filter(|run| run.attempt == *attempt && run.ended_at.is_none());
+        let is_another_s = owner.is_some_and(|run| run.pod_uid != actor.name);
+        if instance.facts.attempt != *attempt || is_another_s || instance.phase.is_terminal() {
+            let what = format!(
+                "{} of attempt {attempt} changed {id}, which is {} of attempt {} and run {owner:?}",
+                actor.name, instance.phase, instance.facts.attempt
+            );
+            self.violations.push(Violation { id: "I6", what });
+        }
+    }
+
     /// I5 and I6 hold after every single step.
     fn check(&mut self, before: Option<&Record>, after: &Record, naming: &Naming) {
         let decoded = |record: &Record| InstanceRecord::from_record(record, naming).ok().map(|record| record.instance);
@@ -151,18 +183,32 @@ impl State {
     }
 }
 
+fn failed(operation: &'static str, kind: StoreErrorKind) -> StoreError {
+    StoreError { kind, operation, message: "as the plan says".into() }
+}
+
 impl SimStore {
     async fn call<T>(&self, operation: &'static str, work: impl FnOnce(&Documents) -> T) -> Result<T, StoreError> {
-        let error = |kind| StoreError { kind, operation, message: "as the plan says".into() };
         match self.weather.fate(&self.actor).await {
-            Fate::Refused => Err(error(StoreErrorKind::Unavailable)),
+            Fate::Refused => Err(failed(operation, StoreErrorKind::Unavailable)),
             fate => {
                 let done = work(&self.documents);
                 sleep(Duration::from_millis(between(1, 30))).await;
                 let lost = if operation == "commit" { StoreErrorKind::Unknown } else { StoreErrorKind::Unavailable };
-                if fate == Fate::AnswerLost { Err(error(lost)) } else { Ok(done) }
+                if fate == Fate::AnswerLost { Err(failed(operation, lost)) } else { Ok(done) }
             }
         }
+    }
+
+    /// A write whose sender gives it up before it arrives.
+    async fn late(&self, writes: Vec<Write>) -> StoreError {
+        let (documents, actor) = (Arc::clone(&self.documents), Arc::clone(&self.actor));
+        tokio::spawn(async move {
+            sleep(on_its_way()).await;
+            documents.apply_of(&writes, Some(&actor));
+        });
+        sleep(Duration::from_secs(between(1, 12))).await;
+        failed("commit", StoreErrorKind::Unknown)
     }
 
     fn has_status(record: &Record, field: &str, statuses: &[String]) -> bool {
@@ -212,7 +258,10 @@ impl Store for SimStore {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {
-        self.call("commit", |documents| documents.apply(&writes)).await
+        if self.weather.is_late() {
+            return Err(self.late(writes).await);
+        }
+        self.call("commit", |documents| documents.apply_of(&writes, Some(&self.actor))).await
     }
 
     async fn commit_each(&self, groups: Vec<Vec<Write>>) -> Vec<Result<Commit, StoreError>> {

@@ -8,7 +8,7 @@ use bot_model::document::BotInstance;
 use bot_model::ids::InstanceId;
 use bot_model::invariants::{Stay, Violation, no_lost_recording, one_bot_a_call};
 use bot_model::lifecycle::Phase;
-use bot_store::clock;
+use bot_store::clock::simulated::true_now;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::bucket::{Bucket, Segment};
@@ -38,7 +38,7 @@ struct State {
 impl Truth {
     /// A bot asks to join; answers its place in the log.
     pub fn joins(&self, call: usize, bot: &str) -> usize {
-        let stay = Stay { call: call.to_string(), bot: bot.to_owned(), from: clock::now(), to: None };
+        let stay = Stay { call: call.to_string(), bot: bot.to_owned(), from: now(), to: None };
         let mut state = self.lock();
         state.stays.push(stay);
         state.stays.len() - 1
@@ -46,13 +46,13 @@ impl Truth {
 
     /// A bot has left, or will have after `then`.
     pub fn leaves(&self, place: usize, then: Duration) {
-        let at = clock::now() + then;
+        let at = now() + then;
         self.lock().stays[place].to.get_or_insert(at);
     }
 
     /// Every stay of a bot ends after `then`, unless it ends before.
     pub fn leaves_all(&self, bot: &str, then: Duration) {
-        let at = clock::now() + then;
+        let at = now() + then;
         for stay in self.lock().stays.iter_mut().filter(|stay| stay.bot == bot) {
             stay.to = Some(stay.to.map_or(at, |to| to.min(at)));
         }
@@ -60,18 +60,18 @@ impl Truth {
 
     /// A segment was closed on the disk.
     pub fn captured(&self, instance: &InstanceId, segment: Segment) {
-        self.lock().captured.entry(instance.clone()).or_default().insert(segment, clock::now());
+        self.lock().captured.entry(instance.clone()).or_default().insert(segment, now());
     }
 
     /// A run ended without a chance to carry out.
     pub fn killed(&self, run: &str) {
-        self.lock().killed.insert(run.to_owned(), clock::now());
+        self.lock().killed.insert(run.to_owned(), now());
     }
 
     /// The bucket cannot be reached from now on, by one run or by any.
     pub fn cut_off(&self, run: Option<&str>, secs: u64) {
         let length = TimeDelta::seconds(i64::try_from(secs).unwrap_or_default());
-        self.lock().outages.push((run.map(str::to_owned), clock::now(), length));
+        self.lock().outages.push((run.map(str::to_owned), now(), length));
     }
 
     /// Something happened that never may.
@@ -179,4 +179,9 @@ impl State {
 pub fn fingerprint(segments: &[Segment]) -> String {
     let text: Vec<String> = segments.iter().map(|(attempt, run, number)| format!("{attempt}-{run}-{number}")).collect();
     format!("{:08x}", crc32c::crc32c(text.join(" ").as_bytes()))
+}
+
+/// By a clock that nobody in the system has.
+fn now() -> DateTime<Utc> {
+    true_now().unwrap_or_default()
 }

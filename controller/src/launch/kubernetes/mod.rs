@@ -18,6 +18,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bot_model::ids::JobName;
+use bot_store::kill_point::KillPoint;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::{Instant, sleep};
@@ -92,6 +93,7 @@ impl KubernetesLauncher {
             if key.attempt > 1 {
                 self.no_other_pod(&key).await?;
             }
+            KillPoint::CreatingJob.pass(spec.instance_id().as_str()).await;
             match self.cluster.create(&job).await {
                 Ok(made) => return Ok(self.started(&made)),
                 Err(Failure::Refused(error)) => return Err(error),

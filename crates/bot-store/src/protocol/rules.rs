@@ -452,12 +452,12 @@ pub async fn a_call_has_one_bot_at_a_time(store: Shared) {
     let taken = slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot");
     assert!(matches!(&taken, Slot::Taken { holder, .. } if *holder == one.instance), "{taken:?}");
     assert!(slot::somebody_waits(store.as_ref(), &key, &one.instance).await.expect("waits"));
-    slot::release(store.as_ref(), &key, &two.instance).await.expect("release");
+    slot::release(store.as_ref(), &key, &two.instance, 1).await.expect("release");
     assert!(
         matches!(slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot"), Slot::Taken { .. }),
         "freed by a stranger"
     );
-    slot::release(store.as_ref(), &key, &one.instance).await.expect("release");
+    slot::release(store.as_ref(), &key, &one.instance, 1).await.expect("release");
     assert_eq!(slot::acquire(store.as_ref(), &key, &two, now()).await.expect("slot"), Slot::Held);
 }
 
@@ -472,6 +472,13 @@ pub async fn a_later_attempt_takes_its_own_slot_over(store: Shared) {
         matches!(slot::acquire(store.as_ref(), &key, &attempt(1), now()).await.expect("slot"), Slot::Taken { .. }),
         "went back"
     );
+    let (key, id) = (&key, &record.instance.id);
+    let other = Holder { instance: InstanceId::parse("other").expect("an id"), attempt: 1, start_time: None };
+    slot::release(store.as_ref(), key, id, 1).await.expect("release");
+    let taken = slot::acquire(store.as_ref(), key, &other, now()).await.expect("slot");
+    assert!(matches!(taken, Slot::Taken { .. }), "the attempt that was overtaken freed the slot: {taken:?}");
+    slot::release(store.as_ref(), key, id, 2).await.expect("release");
+    assert_eq!(slot::acquire(store.as_ref(), key, &other, now()).await.expect("slot"), Slot::Held);
 }
 
 /// See its name.

@@ -54,7 +54,7 @@ pub async fn acquire(store: &dyn Store, key: &CallKey, holder: &Holder, now: Dat
     let is_free = match &owner {
         None => true,
         Some(owner) if *owner == holder.instance => {
-            let attempt = found.fields.get("attempt").and_then(serde_json::Value::as_u64).unwrap_or_default();
+            let attempt = attempt_of(&found);
             if attempt == u64::from(holder.attempt) {
                 return Ok(Slot::Held);
             }
@@ -76,11 +76,12 @@ pub async fn acquire(store: &dyn Store, key: &CallKey, holder: &Holder, now: Dat
     }
 }
 
-/// Frees the slot if it is this instance's.
-pub async fn release(store: &dyn Store, key: &CallKey, instance: &InstanceId) -> Result<(), StoreError> {
+/// Frees the slot if it is this instance's and no later attempt of it has taken it over: a run that was overtaken while nobody saw it
+/// must not let a second bot into the call.
+pub async fn release(store: &dyn Store, key: &CallKey, instance: &InstanceId, attempt: u32) -> Result<(), StoreError> {
     let document = DocumentKey::Slot(key.clone());
     let Some(found) = store.read(&document).await? else { return Ok(()) };
-    if text(&found, "bot_instance_id") == Some(instance.as_str()) {
+    if text(&found, "bot_instance_id") == Some(instance.as_str()) && attempt_of(&found) <= u64::from(attempt) {
         let mut fields = Fields::new();
         fields.insert("bot_instance_id".into(), serde_json::Value::Null);
         fields.insert("last_bot_instance_id".into(), json!(instance));
@@ -224,6 +225,10 @@ async fn tell_that_somebody_waits(store: &dyn Store, found: Record, holder: &Hol
         store.commit(vec![Write::update(found.key, found.version, fields)]).await?;
     }
     Ok(())
+}
+
+fn attempt_of(slot: &Record) -> u64 {
+    slot.fields.get("attempt").and_then(serde_json::Value::as_u64).unwrap_or_default()
 }
 
 fn text<'a>(record: &'a Record, field: &str) -> Option<&'a str> {

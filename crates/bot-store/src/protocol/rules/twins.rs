@@ -79,7 +79,7 @@ pub async fn who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call(st
         assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
         let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
         let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
-        slot::release(store.as_ref(), &key, &recorder_id).await.expect("release");
+        slot::release(store.as_ref(), &key, &recorder_id, 1).await.expect("release");
         // The one that comes too late holds the slot last: who held it before is not forgotten.
         let holder = Holder { instance: late.instance.id.clone(), attempt: 1, start_time: late.instance.facts.start_time };
         assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
@@ -123,7 +123,7 @@ pub async fn a_meeting_found_too_late_gets_the_recording_of_its_call(store: Shar
     let Renewal::Renewed(recorder) = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end") else {
         panic!("fenced")
     };
-    slot::release(store.as_ref(), &key, &recorder.instance.id).await.expect("release");
+    slot::release(store.as_ref(), &key, &recorder.instance.id, 1).await.expect("release");
     done(&store, &recorder).await;
     let hour = chrono::Duration::hours(1);
     let extra = |start: DateTime<Utc>| json!({"start_time": start, "end_time": start + hour});

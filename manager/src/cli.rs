@@ -1,0 +1,127 @@
+//! The command line: wires the manager to its environment and to SIGTERM.
+
+use bot_model::configuration::Problem;
+use bot_model::exit_code::ExitCode;
+use bot_model::platform::OtherPlatforms;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::objects::Objects;
+use crate::record;
+use crate::retain::{self, RetainConfig, Retained};
+use crate::retry::verb_within;
+
+/// One run of one bot. Everything is set by the environment: see the configuration reference.
+#[derive(Parser)]
+#[command(name = "manager", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Joins the call, records, makes the files (the default).
+    Record,
+    /// Makes the files of what was recorded, joining nothing.
+    Finalize,
+    /// Deletes raw segments whose retention has passed; for a timer, once a day. Needs STORE_URL, RECORDINGS_URL and, if it is not
+    /// 72, RAW_RETENTION_HOURS.
+    Retain,
+}
+
+/// Does what the command line asks for; answers how the process ends.
+#[tokio::main]
+pub async fn run() -> std::process::ExitCode {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    log_to_stderr();
+    // Before the settings are looked at, so that --help and --version need none.
+    let command = Cli::parse().command.unwrap_or(Command::Record);
+    let lookup = |name: &str| std::env::var(name).ok();
+    OtherPlatforms::install_from(lookup);
+    match command {
+        Command::Retain => retain_raw(RetainConfig::read(lookup)).await,
+        Command::Record | Command::Finalize => one_run(Config::read(lookup), matches!(command, Command::Finalize)).await,
+    }
+}
+
+async fn retain_raw(config: Result<RetainConfig, Vec<Problem>>) -> std::process::ExitCode {
+    let config = match config {
+        Ok(config) => config,
+        Err(problems) => return unusable(&problems),
+    };
+    match Box::pin(retained(&config)).await {
+        Ok(done) => {
+            tracing::info!(done.instances, done.objects, done.unlisted, done.failed, "raw segments looked through");
+            if done.failed == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+        }
+        Err(error) => {
+            tracing::error!(%error, "raw segments could not be looked through");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn retained(config: &RetainConfig) -> Result<Retained, record::RunError> {
+    let store = verb_within("open", bot_store::connect::open(&config.store_url, config.naming.clone())).await?;
+    let objects = Objects::open(&config.recordings_url).await?;
+    Ok(retain::retain(store.as_ref(), &objects, config.retention, chrono::Utc::now()).await?)
+}
+
+fn unusable(problems: &[Problem]) -> std::process::ExitCode {
+    for problem in problems {
+        tracing::error!(%problem, "unusable setting");
+    }
+    ExitCode::BadConfiguration.into()
+}
+
+async fn one_run(config: Result<Config, Vec<Problem>>, finalize_only: bool) -> std::process::ExitCode {
+    let config = match config {
+        Ok(config) => config,
+        Err(problems) => return unusable(&problems),
+    };
+    match bound_run(&config, finalize_only).await {
+        Ok(code) => {
+            tracing::info!(bot_instance_id = %config.instance, attempt = config.attempt, code = code.code(), "run ended");
+            code.into()
+        }
+        Err(error) => {
+            tracing::error!(%error, "run failed before it joined");
+            ExitCode::RefusedBeforeJoin.into()
+        }
+    }
+}
+
+async fn bound_run(config: &Config, finalize_only: bool) -> Result<ExitCode, record::RunError> {
+    // Listening first: from here on a SIGTERM is heeded, whatever the run is at.
+    let stop = stop_on_sigterm()?;
+    let opening = bot_store::connect::open(&config.store_url, config.naming.clone());
+    let store = verb_within("open", opening).await?;
+    if finalize_only {
+        Box::pin(record::finalize_only(config, store.as_ref(), stop)).await
+    } else {
+        Box::pin(record::record(config, store.as_ref(), stop)).await
+    }
+}
+
+fn stop_on_sigterm() -> std::io::Result<watch::Receiver<bool>> {
+    let (tell, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        terminate.recv().await;
+        tracing::info!("SIGTERM: carrying out what was recorded, beginning nothing new");
+        let _ = tell.send(true);
+        // A second one changes nothing; the sender lives on so that the receiver does.
+        terminate.recv().await;
+        tell.closed().await;
+    });
+    Ok(stop)
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") { logs.json().init() } else { logs.init() }
+}
