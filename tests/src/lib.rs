@@ -6,6 +6,7 @@ pub mod bot;
 pub mod cluster_suite;
 pub mod contact_sheet;
 pub mod durability;
+pub mod endurance;
 pub mod gcs;
 pub mod kubernetes;
 pub mod local_kubelet;
