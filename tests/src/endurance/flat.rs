@@ -15,8 +15,8 @@ pub struct Sample {
 
 /// From here on nothing may grow: by then every cache is warm, and each kind of file was carried out.
 pub const SETTLED_SECS: u32 = 600;
-/// More than the allocator's own scatter (10 MiB seen), less than a leak of 1 KiB a second of a long call.
-pub const MOST_MIB: f64 = 24.0;
+/// More than the allocator's own scatter (2 MiB seen), less than a leak of 1 KiB a second of a long call.
+pub const MOST_MIB: f64 = 16.0;
 /// Connections to the store and segments on their way come and go.
 pub const MOST_DESCRIPTORS: usize = 12;
 /// The store's own log lies elsewhere; on the run's disk nothing but the recording grows.

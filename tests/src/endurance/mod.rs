@@ -94,8 +94,9 @@ async fn carried_out(bench: &Bench, producer: &mut Producer, manager: &Process, 
     };
     let raw = until("a path in the bucket", LIMIT, raw).await?;
     let own = raw.join(format!("a1-{RECORDED_BY}")).join("p0");
-    while producer.count() > samples.len() as u32 * STEP_SECS / SEGMENT_SECS {
-        let closed = producer.close(STEP_SECS / SEGMENT_SECS)?;
+    let mut closed = 0;
+    while closed < producer.count() {
+        closed = producer.close(STEP_SECS / SEGMENT_SECS)?;
         // Segments go out in order, so the last one's presence is that of all.
         let last = format!("{:06}-", closed - 1);
         let is_there = || async { Ok(has_file(&own, &last).then_some(())) };
