@@ -198,7 +198,7 @@ async fn in_a_job(meeting: &MeetingPath) -> Vec<Find> {
         ("AWS_SECRET_ACCESS_KEY", Kind::CloudKey.text()),
     ];
     let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    let config = Config::read(Needs::Everything, &lookup).unwrap().kubernetes.unwrap();
+    let config = Config::read(Needs::Everything, lookup).unwrap().kubernetes.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("job.sqlite").display());
     let store = bot_store::connect::open(&url, bot_model::configuration::Naming::default()).await.unwrap();

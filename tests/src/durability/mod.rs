@@ -27,7 +27,7 @@ use report::{Cost, Struck, cost, instants};
 /// Most that a SIGKILL may cost of what was captured: the open segment of 4 s, its way into the bucket, and what the picture takes
 /// from the clock to the capture.
 pub const MOST_LOST_SECS: f64 = 6.0;
-/// The same for a SIGTERM: the newest frame, and the picture's way. Nothing that was captured is lost.
+/// The same for a SIGTERM, up to the bot's leaving: the newest frame, and the picture's way. Nothing that was captured is lost.
 pub const MOST_LOST_WITH_NOTICE_SECS: f64 = 0.75;
 
 /// Longest wait for anything, above the controller's longest pause between attempts here (80 s).
@@ -100,8 +100,9 @@ impl<'a> Recording<'a> {
         let at_ms = Utc::now().timestamp_millis();
         let ended_in_time = run.strike(blow).await?;
         let captured_again_ms = self.captured_after(at_ms).await?;
-        let in_call_ms = if blow == Blow::Ffmpeg { at_ms } else { self.in_call_after(at_ms).await? };
-        Ok(Struck { blow, captured_from_ms, at_ms, in_call_ms, captured_again_ms, ended_in_time })
+        let in_call_ms = if blow == Blow::Ffmpeg { at_ms } else { self.guest_after("in_call", at_ms).await? };
+        let captured_until_ms = if blow.is_announced() { self.guest_after("left", at_ms).await? } else { at_ms };
+        Ok(Struck { blow, captured_from_ms, at_ms, captured_until_ms, in_call_ms, captured_again_ms, ended_in_time })
     }
 
     fn runs(&self) -> PathBuf {
@@ -117,15 +118,14 @@ impl<'a> Recording<'a> {
         until("a capture", LIMIT, began).await.with_context(|| self.words())
     }
 
-    /// When a guest was in the call after an instant, by the room's log.
-    async fn in_call_after(&self, after_ms: i64) -> Result<i64> {
+    /// When a guest entered a state after an instant, by the room's log.
+    async fn guest_after(&self, state: &str, after_ms: i64) -> Result<i64> {
         let entered = || async {
             let log = self.room.log(&self.code).await?;
-            let guests =
-                log.as_array().into_iter().flatten().filter(|entry| entry["role"] == "guest" && entry["state"] == "in_call");
+            let guests = log.as_array().into_iter().flatten().filter(|entry| entry["role"] == "guest" && entry["state"] == state);
             Ok(guests.filter_map(|entry| entry["at_ms"].as_i64()).filter(|at| *at > after_ms).min())
         };
-        until("a guest in the call", LIMIT, entered).await.with_context(|| self.words())
+        until(&format!("a guest that is {state}"), LIMIT, entered).await.with_context(|| self.words())
     }
 
     /// The host ends the call; the instants that the video shows.

@@ -16,6 +16,8 @@ pub struct Struck {
     pub captured_from_ms: i64,
     /// The moment of the blow.
     pub at_ms: i64,
+    /// Until then it went on: the blow's own moment, or when the bot had left in answer to a notice, by the room's log.
+    pub captured_until_ms: i64,
     /// When the bot was in the call again, by the room's log; the blow's own moment where it never left.
     pub in_call_ms: i64,
     /// When the next capture had begun.
@@ -29,7 +31,7 @@ pub struct Struck {
 pub struct Cost {
     /// Which.
     pub blow: Blow,
-    /// Captured before the blow and not in the video.
+    /// Captured until the blow, or until it left in answer to a notice, and not in the video.
     pub lost_secs: f64,
     /// Until the bot was in the call again.
     pub back_secs: f64,
@@ -49,10 +51,10 @@ pub fn instants(codes: &[u32], begun_ms: i64) -> Vec<i64> {
 
 /// What a blow cost, by the instants that the video shows.
 pub fn cost(struck: &Struck, shown: &[i64]) -> Cost {
-    let Struck { blow, captured_from_ms: from, at_ms: at, .. } = *struck;
+    let Struck { blow, captured_from_ms: from, at_ms: at, captured_until_ms: until, .. } = *struck;
     let mut reached = from;
     let mut lost = 0;
-    for instant in shown.iter().copied().filter(|instant| (from..=at).contains(instant)) {
+    for instant in shown.iter().copied().filter(|instant| (from..=until).contains(instant)) {
         // The page needs a moment until it shows the call, so the first step says nothing of segments.
         let step = instant - reached;
         lost += if step > WIDEST_STALL_MS && reached > from { step } else { 0 };
@@ -61,7 +63,7 @@ pub fn cost(struck: &Struck, shown: &[i64]) -> Cost {
     let secs = |from: i64, to: i64| (to - from) as f64 / 1_000.0;
     Cost {
         blow,
-        lost_secs: lost as f64 / 1_000.0 + secs(reached, at),
+        lost_secs: lost as f64 / 1_000.0 + secs(reached, until),
         back_secs: secs(at, struck.in_call_ms),
         captured_again_secs: secs(at, struck.captured_again_ms),
         ended_in_time: struck.ended_in_time,
@@ -85,7 +87,16 @@ mod tests {
     fn struck(at_secs: i64) -> Struck {
         let at_ms = BEGUN + at_secs * 1_000;
         let (in_call_ms, captured_again_ms) = (at_ms + 7_000, at_ms + 8_000);
-        Struck { blow: Blow::Group, captured_from_ms: BEGUN + 5_000, at_ms, in_call_ms, captured_again_ms, ended_in_time: true }
+        let captured_until_ms = at_ms;
+        Struck {
+            blow: Blow::Group,
+            captured_from_ms: BEGUN + 5_000,
+            at_ms,
+            captured_until_ms,
+            in_call_ms,
+            captured_again_ms,
+            ended_in_time: true,
+        }
     }
 
     /// A frame each 100 ms in spans of seconds.
@@ -101,6 +112,13 @@ mod tests {
     fn what_is_missing_before_the_blow_is_lost_and_what_is_missing_after_it_is_not() {
         assert!((lost(20, &[(6, 17), (30, 40)]) - 3.1).abs() < 0.01);
         assert!((lost(20, &[(6, 25)])).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_is_captured_between_a_notice_and_the_leaving_counts_too() {
+        let noticed = Struck { blow: Blow::Terminate, captured_until_ms: BEGUN + 22_000, ..struck(20) };
+        assert!((cost(&noticed, &shown(&[(6, 20)])).lost_secs - 2.1).abs() < 0.01);
+        assert!((cost(&noticed, &shown(&[(6, 22)])).lost_secs - 0.1).abs() < 0.01);
     }
 
     #[test]
