@@ -1,6 +1,6 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak doctor clean
+.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak durability endurance doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -47,6 +47,12 @@ fuzz: ## Run each fuzz target for a while (SECONDS_EACH=60)
 
 soak: ## Run the simulation over SEEDS seeds from SEED_START on (10000, 0)
 	@. .cache/env && cargo run --quiet --locked -p tests --bin soak -- --seeds $(or $(SEEDS),10000) --seed-start $(or $(SEED_START),0)
+
+durability: build ## Kill every process of real recordings at random moments, ROUNDS (10) calls, seeds from SEED on
+	@. .cache/env && cargo run --quiet --locked -p tests --bin durability -- --rounds $(or $(ROUNDS),10) $(if $(SEED),--seed $(SEED))
+
+endurance: build ## Carry out and finalize a recording of HOURS (10) in minutes, and watch what grows
+	@. .cache/env && cargo run --quiet --locked -p tests --bin endurance -- --hours $(or $(HOURS),10)
 
 doctor: build ## Say what is missing on this machine
 	@. .cache/env && STORE_URL=sqlite:.cache/doctor.sqlite RECORDINGS_URL=file://$(CURDIR)/demo-output target/debug/controller doctor

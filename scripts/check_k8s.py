@@ -106,6 +106,8 @@ def check_overlay(path):
             problem(where, "the controller's rights end at the bots' namespace")
         if document["kind"] == "Role":
             check_role(where, document)
+        if document["kind"] == "RoleBinding":
+            check_binding(where, document)
         if document["kind"] == "ServiceAccount" and document.get("automountServiceAccountToken") is not False:
             problem(where, "mounts its token by default")
         if document["kind"] in ("Deployment", "Job"):
@@ -133,6 +135,47 @@ def check_role(where, role):
     wanted = used_rights()
     if found != wanted or not wanted:
         problem(where, f"allows {found}, the launcher uses {wanted}")
+
+
+def check_binding(where, binding):
+    """The role is the controller's alone: a bot has no rights in the cluster."""
+    role, subjects = binding["roleRef"], binding["subjects"]
+    if (role["kind"], role["name"]) != ("Role", "launch-bots"):
+        problem(where, f"binds {role['kind']} {role['name']}")
+    if [(of["kind"], of["name"], of["namespace"]) for of in subjects] != [("ServiceAccount", "controller", "meeting-recorder")]:
+        problem(where, f"gives rights to {subjects}")
+
+
+def identities_agree():
+    """SECURITY.md's table of identities, the launcher's own list, and the roles that docs/deploy-gke.md grants."""
+    text = pathlib.Path("SECURITY.md").read_text().split("## What each identity may do")[1]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    granted = google_roles()
+    if {account.strip("`") for account, *_ in rows} != {name.removeprefix("meeting-") for name in granted}:
+        problem("SECURITY.md", f"the accounts are {sorted(granted)}")
+    for account, _, kubernetes, google, _ in rows:
+        account = account.strip("`")
+        wanted = {resource: verbs for (_, resource), verbs in used_rights().items()} if account == "controller" else {}
+        found = {resource: set(verbs.split(", ")) for resource, verbs in re.findall(r"`(\w+)`: ([\w, ]+)", kubernetes)}
+        if found != wanted:
+            problem(f"SECURITY.md: {account}", f"says {found}, the launcher uses {wanted}")
+        roles = granted.get(f"meeting-{account}", set())
+        if set(re.findall(r"`([\w.]+)`", google)) != roles:
+            problem(f"SECURITY.md: {account}", f"docs/deploy-gke.md grants {sorted(roles)}")
+
+
+def google_roles():
+    """Which account gets which role of Google's, by the commands; who may act as an account is no role of the account's."""
+    text = pathlib.Path("docs/deploy-gke.md").read_text().split("## Identities")[1].split("\n## ")[0]
+    everybody = re.search(r"for name in ([\w -]+); do", text)[1].split()
+    granted = {name: set() for name in everybody}
+    for command in re.findall(r"gcloud .*add-iam-policy-binding.*", text.replace("\\\n", " ")):
+        role = re.search(r"--role=roles/([\w.]+)", command)[1]
+        named = re.findall(r"--member=\"serviceAccount:(\$?[\w-]+)@", command)
+        for name in named:
+            for account in everybody if name == "$name" else [name]:
+                granted.setdefault(account, set()).add(role)
+    return granted
 
 
 def check_pod(where, pod):
@@ -198,7 +241,8 @@ def check_selectors(name, documents):
 
 settings_agree()
 monitoring_agrees()
+identities_agree()
 for overlay in sys.argv[1:]:
     check_overlay(overlay)
-print("\n".join(problems) or "settings, metrics, runbook, roles, pod security and selectors agree")
+print("\n".join(problems) or "settings, metrics, runbook, roles, identities, pod security and selectors agree")
 sys.exit(1 if problems else 0)

@@ -306,6 +306,20 @@ async fn a_killed_supervisor_s_orphans_are_ended_before_the_run_counts_as_lost()
 }
 
 #[tokio::test]
+async fn a_run_that_is_killed_whole_is_reported_as_over_without_being_looked_for() {
+    let bench = Bench::new().await;
+    let (key, run) = bench.begin("b1").await;
+    let children = processes_naming(run.path());
+    signal(supervisor(&run), rustix::process::Signal::KILL);
+    // The children end after the supervisor was missed.
+    tokio::time::timeout(LIMIT, bench.launcher.changed()).await.expect("the supervisor's end was not told");
+    assert_eq!(bench.state(&key).await, RunState::Running);
+    children.into_iter().for_each(|child| signal(child, rustix::process::Signal::KILL));
+    tokio::time::timeout(LIMIT, bench.launcher.changed()).await.expect("the end of the run was not told");
+    assert_eq!(bench.state(&key).await, RunState::Lost);
+}
+
+#[tokio::test]
 async fn the_supervisor_lives_in_a_session_of_its_own() {
     let bench = Bench::new().await;
     let (key, run) = bench.begin("b1").await;

@@ -92,6 +92,19 @@ pub fn judge_tone(file: &Path, tone_hz: f64) -> Result<Judgement, JudgeError> {
     })
 }
 
+/// The time codes of a recording's frames in their order, as [`Reading::ms`]; frames that show none are left out. Good to 10 ms
+/// and to what the picture took to be drawn, sent and grabbed.
+///
+/// # Errors
+/// As [`judge`].
+pub fn time_codes(file: &Path) -> Result<Vec<u32>, JudgeError> {
+    let picture = decode(
+        file,
+        &["-map", "0:v:0", "-vf", timecode::FFMPEG_FILTER, "-f", "rawvideo", "-pix_fmt", "gray", "-fps_mode", "passthrough"],
+    )?;
+    Ok(readings(&picture).into_iter().flatten().map(|reading| reading.ms).collect())
+}
+
 fn decode(file: &Path, arguments: &[&str]) -> Result<Vec<u8>, JudgeError> {
     let unreadable = |message: String| JudgeError::Unreadable { file: file.display().to_string(), message };
     let output = Command::new(std::env::var_os("FFMPEG_PATH").unwrap_or_else(|| "ffmpeg".into()))

@@ -3,8 +3,11 @@
 //! Nothing here replaces a part of the product: it starts the real binaries and asks them what they did.
 
 pub mod bot;
+pub mod canary;
 pub mod cluster_suite;
 pub mod contact_sheet;
+pub mod durability;
+pub mod endurance;
 pub mod gcs;
 pub mod kubernetes;
 pub mod local_kubelet;

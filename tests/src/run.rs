@@ -103,10 +103,14 @@ impl Bench {
         command.env("PRACTICE_ROOM_ORIGIN", &self.practice_origin);
         let mut bot = Process::start(command, &self.folder.join(format!("{run_id}-bot.log")))?;
         let bot_url = format!("http://{}", address(&port_file, &mut bot).await?);
+        Ok(Run { manager: self.start_beside(run_id, &bot_url).await?, bot: Some(bot) })
+    }
+
+    /// Starts the manager of a run that records, beside a meeting-bot that is there already.
+    pub async fn start_beside(&self, run_id: &str, bot_url: &str) -> Result<Process> {
         let mut command = self.manager("record", run_id).await?;
         command.env("MEETING_BOT_API_URL", bot_url);
-        let manager = Process::start(command, &self.folder.join(format!("{run_id}-manager.log")))?;
-        Ok(Run { manager, bot: Some(bot) })
+        Process::start(command, &self.folder.join(format!("{run_id}-manager.log")))
     }
 
     /// Starts a run that only finalizes.

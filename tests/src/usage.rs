@@ -16,7 +16,8 @@ pub struct Usage {
     pub children_secs: f64,
     /// Resident memory in MiB; shared pages count in each process.
     pub resident_mib: f64,
-    parent: i32,
+    /// Who started it, while that lives.
+    pub parent: i32,
 }
 
 /// Every process of this machine by its id.
@@ -54,7 +55,7 @@ pub fn below(root: i32) -> HashMap<String, (f64, f64)> {
 }
 
 /// The processes that descend from `root`, `root` included.
-fn descendants(root: i32) -> HashMap<i32, Usage> {
+pub fn descendants(root: i32) -> HashMap<i32, Usage> {
     let all = processes();
     let descends = |mut pid: i32| loop {
         if pid == root {

@@ -1,4 +1,4 @@
-//! One run, with its processes signalled and killed: what was captured is never lost.
+//! One run without a controller, to its end. What a run keeps that is killed or asked to end: `it_durability.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,6 @@ use bot_model::document::BotInstance;
 use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectName;
 use practice_room::judge::{Judgement, judge};
-use rustix::process::Signal;
 use serde_json::json;
 use tests::process::Process;
 use tests::room::PracticeRoom;
@@ -84,50 +83,4 @@ async fn a_call_that_the_host_ends_is_done_with_verified_files() {
     println!("{judged:?}");
     assert!(judged.decoded_frames * 100 >= judged.frames * 90, "{judged:?}");
     assert!(!call.bench.folder.join("r1").exists(), "scratch was left");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_while_recording_loses_nothing_and_another_run_makes_the_files() {
-    let call = Call::open("run-term").await;
-    let mut run = call.bench.start("r1").await.unwrap();
-    call.record(2).await;
-    run.manager.signal(Signal::TERM).unwrap();
-    assert_eq!(ended(&mut run).await, Some(71), "{}", run.manager.log_tail());
-    let stopped = call.bench.instance().await.unwrap();
-    let recorded = stopped.instance.facts.recording.clone().unwrap();
-    assert!(recorded.ended_at.is_some() && stopped.instance.facts.run.clone().unwrap().ended_at.is_some());
-    call.bench.relaunch().await.unwrap();
-    let mut second = call.bench.start_finalize("r2").await.unwrap();
-    assert_eq!(ended(&mut second).await, Some(0), "{}", second.manager.log_tail());
-    let record = call.bench.instance().await.unwrap();
-    assert_eq!(record.instance.phase, Phase::Done);
-    let in_call = (recorded.ended_at.unwrap() - recorded.started_at).as_seconds_f64();
-    let judged = call.judged(&record.instance);
-    assert!(
-        (judged.duration_secs - in_call).abs() <= 1.0,
-        "{:.2} s of video for {in_call:.2} s in the call",
-        judged.duration_secs
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_manager_killed_while_recording_costs_at_most_the_open_segment() {
-    let call = Call::open("run-kill").await;
-    let mut run = call.bench.start("r1").await.unwrap();
-    call.record(2).await;
-    run.manager.signal(Signal::KILL).unwrap();
-    run.manager.wait(MINUTE).await.unwrap();
-    drop(run);
-    let carried = call.carried(&call.bench.instance().await.unwrap().instance);
-    call.bench.relaunch().await.unwrap();
-    let mut one = call.bench.start_finalize("r2").await.unwrap();
-    let mut two = call.bench.start_finalize("r3").await.unwrap();
-    let codes = [ended(&mut one).await, ended(&mut two).await];
-    assert!(codes.contains(&Some(0)), "{codes:?}\n{}\n{}", one.manager.log_tail(), two.manager.log_tail());
-    assert!(codes.iter().all(|code| matches!(code, Some(0 | 70))), "{codes:?}");
-    let record = call.bench.instance().await.unwrap();
-    assert_eq!(record.instance.phase, Phase::Done);
-    let judged = call.judged(&record.instance);
-    let expected = carried as f64 * 4.0;
-    assert!(judged.duration_secs >= expected - 0.5, "{:.2} s of video from {carried} segments", judged.duration_secs);
 }

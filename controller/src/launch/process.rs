@@ -22,6 +22,11 @@ use crate::config::RunsConfig;
 /// Longest wait for this machine's own file system.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Between looks for the orphans of a killed supervisor.
+const ORPHANS_EVERY: Duration = Duration::from_secs(1);
+/// Past the time that a meeting-bot takes to leave, they are looked at anew.
+const ORPHANS_FOR: Duration = Duration::from_secs(15);
+
 /// Runs as processes on this machine.
 pub struct ProcessLauncher {
     config: RunsConfig,
@@ -89,10 +94,14 @@ impl ProcessLauncher {
         command.env_clear().envs(allowed(std::env::vars(), &[SHARED, MANAGER_ONLY, BOT_ONLY]));
         command.stdin(Stdio::from(lock)).stdout(Stdio::from(log.try_clone().map_err(failed())?)).stderr(Stdio::from(log));
         let mut child = command.current_dir(run.path()).kill_on_drop(false).spawn().map_err(failed())?;
-        let ended = Arc::clone(&self.ended);
+        let (ended, run) = (Arc::clone(&self.ended), run.clone());
         tokio::spawn(async move {
             let _ = child.wait().await;
             ended.notify_one();
+            if run.exit().is_none() {
+                orphans_are_gone(run).await;
+                ended.notify_one();
+            }
         });
         Ok(())
     }
@@ -202,6 +211,19 @@ impl Launcher for ProcessLauncher {
             private_folder(runs).map_err(machine(format!("prepare RUNS_DIR {}", runs.display())))
         })
         .await
+    }
+}
+
+/// Waits until nothing of a run lives whose supervisor was killed: the run is over only then, and nothing else would say so before
+/// the next look at everything. Only looks; whoever looks at the run's state ends what is left.
+async fn orphans_are_gone(run: RunDir) {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < ORPHANS_FOR {
+        tokio::time::sleep(ORPHANS_EVERY).await;
+        let run = run.clone();
+        if !tokio::task::spawn_blocking(move || run.has_orphans()).await.unwrap_or(false) {
+            return;
+        }
     }
 }
 

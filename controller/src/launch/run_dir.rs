@@ -151,6 +151,11 @@ impl RunDir {
         Ok(if self.end_orphans()? { RunState::Running } else { RunState::Lost })
     }
 
+    /// True while something of the run lives, but the caller.
+    pub fn has_orphans(&self) -> bool {
+        !leftovers::of_run(&self.path).is_empty()
+    }
+
     /// True while orphans live.
     fn end_orphans(&self) -> std::io::Result<bool> {
         let orphans = leftovers::of_run(&self.path);
