@@ -3,6 +3,7 @@
 //! Nothing here replaces a part of the product: it starts the real binaries and asks them what they did.
 
 pub mod bot;
+pub mod chaos;
 pub mod cluster_suite;
 pub mod contact_sheet;
 pub mod gcs;
@@ -12,6 +13,7 @@ pub mod process;
 pub mod reference;
 pub mod room;
 pub mod run;
+pub mod scripted_bot;
 pub mod sim;
 pub mod stack;
 pub mod usage;
