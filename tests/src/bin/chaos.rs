@@ -55,7 +55,10 @@ async fn rounds(args: &Args) -> Result<ExitCode> {
     let size = if args.small { Size::SMALL } else { Size::long(args.seconds) };
     for seed in args.seed..args.seed + args.rounds {
         let folder = tempfile::Builder::new().prefix("chaos-").tempdir()?;
-        let ended = round(folder.path(), seed, &size, Duration::from_secs(args.quiet)).await?;
+        let ended = match round(folder.path(), seed, &size, Duration::from_secs(args.quiet)).await {
+            Ok(ended) => ended,
+            Err(error) => return Err(error.context(format!("what was left is kept in {}", folder.keep().display()))),
+        };
         let judged = checker::judge(&ended.history);
         println!(
             "seed {seed}: {} meetings, {} joins, {} broken",

@@ -256,3 +256,6 @@ fn recovery(attended: &[Attended]) -> Vec<f64> {
     };
     attended.iter().filter_map(next).collect()
 }
+
+#[cfg(test)]
+mod tests;
