@@ -1,6 +1,6 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak doctor clean
+.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak chaos doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -47,6 +47,11 @@ fuzz: ## Run each fuzz target for a while (SECONDS_EACH=60)
 
 soak: ## Run the simulation over SEEDS seeds from SEED_START on (10000, 0)
 	@. .cache/env && cargo run --quiet --locked -p tests --bin soak -- --seeds $(or $(SEEDS),10000) --seed-start $(or $(SEED_START),0)
+
+chaos: ## Break the real processes and the network around them (ROUNDS=2, SECONDS=210 each, SEED=1)
+	@scripts/setup.sh --install test
+	@. .cache/env && cargo build --locked -p controller -p manager -p tests --bins && target/debug/chaos \
+	  --rounds $(or $(ROUNDS),2) --seconds $(or $(SECONDS),210) --seed $(or $(SEED),1)
 
 doctor: build ## Say what is missing on this machine
 	@. .cache/env && STORE_URL=sqlite:.cache/doctor.sqlite RECORDINGS_URL=file://$(CURDIR)/demo-output target/debug/controller doctor
