@@ -1,6 +1,6 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak durability endurance doctor clean
+.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak chaos durability endurance doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,11 @@ durability: build ## Kill every process of real recordings at random moments, RO
 
 endurance: build ## Carry out and finalize a recording of HOURS (10) in minutes, and watch what grows
 	@. .cache/env && cargo run --quiet --locked -p tests --bin endurance -- --hours $(or $(HOURS),10)
+
+chaos: ## Break the real processes and the network around them (ROUNDS=2, SECONDS=210 each, SEED=1)
+	@scripts/setup.sh --install test
+	@. .cache/env && cargo build --locked -p controller -p manager -p tests --bins && target/debug/chaos \
+	  --rounds $(or $(ROUNDS),2) --seconds $(or $(SECONDS),210) --seed $(or $(SEED),1)
 
 doctor: build ## Say what is missing on this machine
 	@. .cache/env && STORE_URL=sqlite:.cache/doctor.sqlite RECORDINGS_URL=file://$(CURDIR)/demo-output target/debug/controller doctor

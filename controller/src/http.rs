@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::engine::Engine;
@@ -19,15 +20,26 @@ use crate::engine::Engine;
 /// How long a part may take to say that it is ready.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
+/// How far the controller is.
+#[derive(Clone)]
+pub enum Stage {
+    /// The store is not open yet, for this reason: alive, but not ready.
+    Opening(String),
+    /// It runs.
+    Running(Arc<Engine>),
+}
+
+type Seen = State<watch::Receiver<Stage>>;
+
 /// The routes.
-pub fn router(engine: Arc<Engine>) -> Router {
+pub fn router(stage: watch::Receiver<Stage>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/health", get(health))
         .route("/readyz", get(ready))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(engine)
+        .with_state(stage)
 }
 
 /// Binds, and writes the address that is really listened on where a file is named.
@@ -42,10 +54,15 @@ pub async fn bind(listen: SocketAddr, port_file: Option<&Path>) -> std::io::Resu
 }
 
 /// Answers until the engine stops.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>) {
-    let stopping = engine.stopping();
-    let served = axum::serve(listener, router(engine)).with_graceful_shutdown(async move { stopping.cancelled().await });
-    if let Err(error) = served.await {
+pub async fn serve(listener: TcpListener, stage: watch::Receiver<Stage>) {
+    let mut stages = stage.clone();
+    let stopped = async move {
+        let running = stages.wait_for(|stage| matches!(stage, Stage::Running(_))).await.map(|stage| stage.clone());
+        if let Ok(Stage::Running(engine)) = running {
+            engine.stopping().cancelled().await;
+        }
+    };
+    if let Err(error) = axum::serve(listener, router(stage)).with_graceful_shutdown(stopped).await {
         tracing::error!(%error, "the HTTP server ended");
     }
 }
@@ -54,7 +71,18 @@ async fn health() -> &'static str {
     "OK"
 }
 
-async fn ready(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+async fn ready(State(stage): Seen) -> Response {
+    let stage = stage.borrow().clone();
+    match stage {
+        Stage::Running(engine) => is_ready(&engine).await.into_response(),
+        Stage::Opening(problem) => {
+            let checks = json!({"store": check(Ok(Err(problem)))});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "checks": checks}))).into_response()
+        }
+    }
+}
+
+async fn is_ready(engine: &Engine) -> (StatusCode, Json<Value>) {
     let age = engine.poll_age();
     let poll = age.is_some_and(|age| age <= engine.poll_limit());
     let store = timeout(CHECK_LIMIT, engine.store().ping()).await;
@@ -77,7 +105,8 @@ fn check(result: Result<Result<(), String>, tokio::time::error::Elapsed>) -> Val
     }
 }
 
-async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+async fn metrics(State(stage): Seen) -> Response {
+    let Stage::Running(engine) = stage.borrow().clone() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     engine.metrics.poll_age.set(engine.poll_age().map_or(-1.0, |age| age.as_secs_f64()));
-    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], engine.metrics.encode())
+    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], engine.metrics.encode()).into_response()
 }

@@ -96,9 +96,8 @@ async fn one_run(config: Result<Config, Vec<Problem>>, finalize_only: bool) -> s
 
 async fn bound_run(config: &Config, finalize_only: bool) -> Result<ExitCode, record::RunError> {
     // Listening first: from here on a SIGTERM is heeded, whatever the run is at.
-    let stop = stop_on_sigterm()?;
-    let opening = bot_store::connect::open(&config.store_url, config.naming.clone());
-    let store = verb_within("open", opening).await?;
+    let mut stop = stop_on_sigterm()?;
+    let Some(store) = record::open_store(config, &mut stop).await? else { return Ok(ExitCode::Terminated) };
     if finalize_only {
         Box::pin(record::finalize_only(config, store.as_ref(), stop)).await
     } else {

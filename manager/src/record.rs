@@ -7,6 +7,8 @@ mod call;
 mod ending;
 mod prepare;
 
+use std::sync::Arc;
+
 use bot_model::exit_code::ExitCode;
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::scratch::{EarlierRun, SESSION_FOLDER};
@@ -38,6 +40,18 @@ pub enum RunError {
     /// The local disk failed.
     #[error("local disk: {0}")]
     Disk(#[from] std::io::Error),
+}
+
+/// Opens the store, trying on for two minutes while it cannot be reached; `None` where a SIGTERM came first. Nothing was begun then.
+///
+/// # Errors
+/// When the store cannot be opened.
+pub async fn open_store(config: &Config, stop: &mut watch::Receiver<bool>) -> Result<Option<Arc<dyn Store>>, RunError> {
+    tokio::select! {
+        biased;
+        () = stopped(stop) => Ok(None),
+        opened = Box::pin(prepare::open_store(config)) => Ok(Some(opened?)),
+    }
 }
 
 /// Records a call, from bind to settle. `stop` turns true on SIGTERM.

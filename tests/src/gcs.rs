@@ -118,6 +118,11 @@ impl GcsServer {
         self.lock().objects.get(name).cloned()
     }
 
+    /// The names that begin so, in order.
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        self.lock().objects.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
+    }
+
     /// How many writes were applied.
     pub fn writes(&self) -> u64 {
         self.lock().writes

@@ -4,6 +4,7 @@
 
 pub mod bot;
 pub mod canary;
+pub mod chaos;
 pub mod cluster_suite;
 pub mod contact_sheet;
 pub mod durability;
@@ -16,6 +17,7 @@ pub mod process;
 pub mod reference;
 pub mod room;
 pub mod run;
+pub mod scripted_bot;
 pub mod sim;
 pub mod stack;
 pub mod usage;

@@ -4,6 +4,7 @@
 mod cancel;
 mod doctor;
 mod indexes;
+mod opening;
 mod probe;
 mod run;
 mod say;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use super::{CliError, open};
+use super::{CliError, opening};
 use crate::config::{Config, Needs};
 use crate::engine::Engine;
 use crate::http;
@@ -25,14 +26,24 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     let program = std::env::current_exe().map_err(|error| failed("cannot find this program", &error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed("cannot listen for signals", &error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed("cannot listen for signals", &error))?;
-    let store = open(&config).await?;
-    let launcher = launcher(&config, program).await.map_err(|error| CliError::Failed(error.to_string()))?;
-    let engine = Engine::new(store, launcher, &config.controller_id, config.pace.clone());
     let listener = http::bind(config.http_listen, config.http_port_file.as_deref())
         .await
         .map_err(|error| failed(&format!("HTTP_LISTEN {}", config.http_listen), &error))?;
-    tracing::info!(address = ?listener.local_addr().ok(), controller_id = config.controller_id, store = config.store_url, "running");
-    let server = tokio::spawn(http::serve(listener, Arc::clone(&engine)));
+    let address = listener.local_addr().ok();
+    let (stage, seen) = watch::channel(http::Stage::Opening("it is being opened".to_owned()));
+    let server = tokio::spawn(http::serve(listener, seen));
+    // A file that cannot be opened is a mistake; a service that cannot be reached is an outage.
+    let is_patient = !until_idle && config.store_url.starts_with("firestore:");
+    let store = tokio::select! {
+        biased;
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        store = opening::open_for_long(&config, is_patient, &stage) => store?,
+    };
+    let launcher = launcher(&config, program).await.map_err(|error| CliError::Failed(error.to_string()))?;
+    let engine = Engine::new(store, launcher, &config.controller_id, config.pace.clone());
+    stage.send_replace(http::Stage::Running(Arc::clone(&engine)));
+    tracing::info!(?address, controller_id = config.controller_id, store = config.store_url, "running");
     let ending = {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! Before the join: the run lease, the path, the live-call slot. Nothing here is lost where it is cut off by SIGTERM: another
 //! attempt binds, reserves the same path and takes the same slot over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bot_model::exit_code::ExitCode;
@@ -37,6 +38,15 @@ pub enum Prepared<'a> {
     Finalize(Box<Keeper<'a>>, Outcome),
     /// Nothing more.
     Over(ExitCode),
+}
+
+/// Opens the store, waiting for it if need be.
+pub(super) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    let open = || async {
+        let opened = bot_store::connect::open(&config.store_url, config.naming.clone()).await;
+        opened.inspect_err(|error| tracing::warn!(%error, "the store is not open yet"))
+    };
+    stubbornly("open", open).await
 }
 
 /// Binds, reserves the path, and waits for the call's slot. `has_left` says that earlier runs left segments on this disk.

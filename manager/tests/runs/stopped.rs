@@ -44,6 +44,20 @@ async fn sigterm_before_the_join_joins_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_at_the_start_is_waited_for_until_sigterm() {
+    let bench = Bench::new().await;
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = [("STORE_URL", "firestore:away".to_owned()), ("FIRESTORE_EMULATOR_HOST", address.to_string())];
+    let mut manager = Manager::start(&bench, "record", "r1", &away).await;
+    until("a refusal", async || manager.told().contains("the store is not open yet")).await;
+    // It knocks again: somebody who listens now is found.
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let _knocked = tokio::time::timeout(crate::process::LIMIT, listener.accept()).await.expect("it gave up").unwrap();
+    manager.signal(Signal::TERM);
+    assert_eq!(manager.ended().await, Some(143), "{}", manager.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_while_waiting_for_the_call_s_slot_joins_nothing() {
     let bench = Bench::new().await;
     let (other, key) = bench.held_slot().await;

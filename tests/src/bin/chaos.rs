@@ -1,0 +1,76 @@
+//! `make chaos ROUNDS=… SECONDS=… SEED=…`: real processes under faults. The last lines hold the counts.
+
+#![allow(clippy::print_stdout, reason = "it prints counts")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use tests::chaos::plan::Size;
+use tests::chaos::report::Figures;
+use tests::chaos::{checker, round};
+
+const EMULATOR: &str = "FIRESTORE_EMULATOR_HOST";
+
+/// Breaks things, and judges what became of them.
+#[derive(Parser)]
+struct Args {
+    /// How many, each over a site of its own.
+    #[arg(long, default_value_t = 2)]
+    rounds: u64,
+    /// How long things break in each.
+    #[arg(long, default_value_t = 210)]
+    seconds: u64,
+    /// Of the first round; each further one takes the next.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The round of `make test`: everything once, in half a minute.
+    #[arg(long)]
+    small: bool,
+    /// How long it may take, when nothing breaks any more, until everything has ended.
+    #[arg(long, default_value_t = 240)]
+    quiet: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    if std::env::var_os(EMULATOR).is_some() {
+        return rounds(&args).await;
+    }
+    // Again, with the emulator in the environment, where the store's adapter looks for it.
+    let emulator = bot_store::emulator::start().await.context("install the Firestore emulator")?;
+    let again = tokio::process::Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(EMULATOR, emulator.host())
+        .kill_on_drop(true)
+        .status()
+        .await?;
+    Ok(if again.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn rounds(args: &Args) -> Result<ExitCode> {
+    let (begun, mut figures) = (Instant::now(), Figures::default());
+    let size = if args.small { Size::SMALL } else { Size::long(args.seconds) };
+    for seed in args.seed..args.seed + args.rounds {
+        let folder = tempfile::Builder::new().prefix("chaos-").tempdir()?;
+        let ended = match round(folder.path(), seed, &size, Duration::from_secs(args.quiet)).await {
+            Ok(ended) => ended,
+            Err(error) => return Err(error.context(format!("what was left is kept in {}", folder.keep().display()))),
+        };
+        let judged = checker::judge(&ended.history);
+        println!(
+            "seed {seed}: {} meetings, {} joins, {} broken",
+            ended.history.meetings.len(),
+            judged.joins,
+            judged.violations.len()
+        );
+        if !judged.violations.is_empty() || ended.quiet_after.is_none() {
+            println!("seed {seed}: logs and ground truth are kept in {}", folder.keep().display());
+        }
+        figures.add(&ended, &judged);
+    }
+    figures.lines(begun.elapsed()).iter().for_each(|line| println!("{line}"));
+    Ok(if figures.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
