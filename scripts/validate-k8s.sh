@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Renders every overlay and component and checks it: against Kubernetes's own schemas, the alerts with promtool, and what no schema
-# knows (scripts/check_k8s.py: settings, metrics, runbook, roles, pod security).
+# knows (scripts/check_k8s.py: settings, metrics, runbook, roles, identities, pod security).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools=$(scripts/deploy-tools.sh)

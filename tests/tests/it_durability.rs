@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it measured")]
 
 use tests::durability::blow::Blow;
-use tests::durability::{Dice, MOST_LOST_SECS, MOST_LOST_WITH_NOTICE_SECS, round};
+use tests::durability::report::Cost;
+use tests::durability::{Dice, round};
 
 /// Set to repeat a run.
 const SEED: &str = "DURABILITY_SEED";
@@ -18,8 +19,5 @@ async fn what_was_captured_before_a_kill_or_a_sigterm_is_in_the_video() {
     for cost in &costs {
         println!("{cost:?}");
     }
-    for cost in costs {
-        let most = if cost.blow.is_announced() { MOST_LOST_WITH_NOTICE_SECS } else { MOST_LOST_SECS };
-        assert!(cost.lost_secs <= most && cost.ended_in_time, "{cost:?}");
-    }
+    assert!(costs.iter().all(Cost::is_as_promised), "{costs:?}");
 }

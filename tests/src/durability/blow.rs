@@ -83,6 +83,7 @@ impl LiveRun {
         let is_over = async || everything.iter().all(|pid| command_line(*pid).is_none());
         while begun.elapsed() < NOTICE {
             if is_over().await {
+                self.lose_the_disk();
                 return Ok(true);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -24,12 +24,6 @@ use crate::stack::Stack;
 use blow::{Blow, LiveRun};
 use report::{Cost, Struck, cost, instants};
 
-/// Most that a SIGKILL may cost of what was captured: the open segment of 4 s, its way into the bucket, and what the picture takes
-/// from the clock to the capture.
-pub const MOST_LOST_SECS: f64 = 6.0;
-/// The same for a SIGTERM, up to the bot's leaving: the newest frame, and the picture's way. Nothing that was captured is lost.
-pub const MOST_LOST_WITH_NOTICE_SECS: f64 = 0.75;
-
 /// Longest wait for anything, above the controller's longest pause between attempts here (80 s).
 const LIMIT: Duration = Duration::from_secs(180);
 /// A blow falls so many milliseconds after the capture has begun, at random.
@@ -101,8 +95,8 @@ impl<'a> Recording<'a> {
         let ended_in_time = run.strike(blow).await?;
         let captured_again_ms = self.captured_after(at_ms).await?;
         let in_call_ms = if blow == Blow::Ffmpeg { at_ms } else { self.guest_after("in_call", at_ms).await? };
-        let captured_until_ms = if blow.is_announced() { self.guest_after("left", at_ms).await? } else { at_ms };
-        Ok(Struck { blow, captured_from_ms, at_ms, captured_until_ms, in_call_ms, captured_again_ms, ended_in_time })
+        let left_ms = if blow.is_announced() { Some(self.guest_after("left", at_ms).await?) } else { None };
+        Ok(Struck { blow, captured_from_ms, at_ms, left_ms, in_call_ms, captured_again_ms, ended_in_time })
     }
 
     fn runs(&self) -> PathBuf {
