@@ -12,7 +12,7 @@ use tests::chaos::proxy::{Mode, Proxy};
 use tests::process::{Process, address, binary, until};
 
 /// From the first fault to the judgement, the emulator's start included, on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_minute_of_every_fault_breaks_no_promise() {
@@ -40,7 +40,7 @@ async fn a_controller_that_starts_while_the_store_is_away_waits_for_it() {
         ("LAUNCHER", "process"),
         ("HTTP_LISTEN", "127.0.0.1:0"),
     ]);
-    command.env("RUNS_DIR", folder.path().join("runs"));
+    command.env("RUNS_DIR", folder.path().join("runs")).env("MEETING_BOT_BIN", binary("scripted-bot").unwrap());
     let mut controller = Process::start(command, &folder.path().join("log")).unwrap();
     let http = format!("http://{}", address(&port, &mut controller).await.unwrap());
     let limit = Duration::from_secs(60);

@@ -19,6 +19,8 @@ use super::{RunCommand, RunKey, RunState, leftovers, scratch};
 
 /// How long the orphans of a killed supervisor may save what they have before they are killed.
 const ORPHAN_GRACE: Duration = Duration::from_secs(120);
+/// Says that the run is lost, and that nothing of it is alive.
+const LOST_MARK: &str = "lost";
 
 /// What a supervisor is told, besides its environment. Holds settings and derived ids only, no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +150,21 @@ impl RunDir {
         if let Some(exit) = self.exit() {
             return Ok(RunState::Ended { code: exit.code });
         }
-        Ok(if self.end_orphans()? { RunState::Running } else { RunState::Lost })
+        if self.is_known_lost() {
+            return Ok(RunState::Lost);
+        }
+        if self.end_orphans()? {
+            return Ok(RunState::Running);
+        }
+        // Nothing can come to life again where nobody is left to start it. Where the mark cannot be written, the next look is as dear.
+        let _ = File::create(self.path.join(LOST_MARK));
+        Ok(RunState::Lost)
+    }
+
+    /// True once nothing of a run whose supervisor was killed was found alive. Every look at it went through every process of the machine
+    /// before: with a few dozen such runs on a busy machine no listing came to its end in time, and nothing was launched any more.
+    fn is_known_lost(&self) -> bool {
+        self.path.join(LOST_MARK).exists()
     }
 
     /// True while something of the run lives, but the caller.
@@ -261,4 +277,39 @@ pub(super) fn private_folder(path: &Path) -> std::io::Result<()> {
 
 fn private_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        let instance_id = InstanceId::parse("b1").unwrap();
+        Spec {
+            job: JobName::for_instance(&instance_id),
+            instance_id,
+            attempt: 1,
+            run_id: "r1".into(),
+            command: RunCommand::Record,
+            store_url: "sqlite:/s".into(),
+            manager: PathBuf::from("/manager"),
+            meeting_bot: PathBuf::from("/meeting-bot"),
+            manager_variables: BTreeMap::new(),
+            bot_variables: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_lost_run_is_looked_for_among_the_processes_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, lock) = RunDir::create(folder.path(), &spec()).unwrap().unwrap();
+        assert_eq!((run.state().unwrap(), run.is_known_lost()), (RunState::Running, false));
+        drop(lock);
+        // What the supervisor left behind is ended first, and only then is it known.
+        let mut orphan = std::process::Command::new("sleep").arg("600").env("BOT_RUN_DIR", run.path()).spawn().unwrap();
+        assert_eq!((run.state().unwrap(), run.is_known_lost()), (RunState::Running, false));
+        orphan.wait().unwrap();
+        assert_eq!((run.state().unwrap(), run.is_known_lost()), (RunState::Lost, true));
+        assert_eq!(run.state().unwrap(), RunState::Lost);
+    }
 }

@@ -11,7 +11,7 @@ use bot_model::object_prefix::ObjectName;
 use bot_store::protocol::InstanceRecord;
 use bot_store::{DocumentKey, Store};
 
-use super::site::{BUCKET, Site};
+use super::site::{BUCKET, Site, patiently};
 use super::truth::{self, Line};
 
 /// A round as it was.
@@ -76,7 +76,7 @@ pub async fn gather(site: &Site, asked: Vec<Asked>, mut sightings: Sightings) ->
     }
     let mut instances = Vec::new();
     for instance in super::instances(site.store.as_ref()).await? {
-        let events = site.store.events(&instance.id).await?;
+        let events = patiently(|| site.store.events(&instance.id)).await?;
         let events = events.into_iter().map(|event| Ok(serde_json::from_value(event.fields.into())?)).collect::<Result<_>>()?;
         let files = files(site, &instance)?;
         let seen = sightings.remove(&instance.id).unwrap_or_default();
@@ -87,11 +87,12 @@ pub async fn gather(site: &Site, asked: Vec<Asked>, mut sightings: Sightings) ->
 
 /// The instance that a document is left with: one that was in the call already may have got its meetings.
 async fn serving(store: &dyn Store, path: &MeetingPath) -> Result<Option<InstanceId>> {
-    let Some(record) = store.read(&DocumentKey::Meeting(path.clone())).await? else { return Ok(None) };
+    let key = DocumentKey::Meeting(path.clone());
+    let Some(record) = patiently(|| store.read(&key)).await? else { return Ok(None) };
     let mut serving = Meeting::link(&record.fields, store.naming());
     for _ in 0..8 {
         let Some(id) = &serving else { break };
-        let Some(record) = InstanceRecord::read(store, id).await? else { break };
+        let Some(record) = patiently(|| InstanceRecord::read(store, id)).await? else { break };
         let Some(next) = record.instance.facts.handed_to else { break };
         serving = Some(next);
     }

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use history::{Asked, History, Sightings};
 use monkey::{Monkey, lock};
 use plan::{Documents, Plan, PlannedCall, Size};
-use site::Site;
+use site::{Site, patiently};
 use truth::Event;
 
 /// Between two looks at the store.
@@ -144,7 +144,7 @@ async fn instances(store: &dyn Store) -> Result<Vec<BotInstance>> {
     let all = statuses.into_iter().chain(ended).map(|status| naming.status_value(status).to_owned()).collect();
     let (query, mut cursor, mut found) = (InstanceQuery::WithStatus(all), None::<String>, Vec::new());
     loop {
-        let page = store.instances(&query, cursor.as_deref(), 200).await?;
+        let page = patiently(|| store.instances(&query, cursor.as_deref(), 200)).await?;
         for record in page.records {
             found.push(InstanceRecord::from_record(&record, naming)?.instance);
         }

@@ -152,6 +152,11 @@ impl Fault {
         format!("{self:?}").to_lowercase().replace(", ", "_").replace('(', "_").replace(')', "")
     }
 
+    /// True for what takes long.
+    pub fn is_outage(self) -> bool {
+        matches!(self, Self::Network(_, Trouble::Outage))
+    }
+
     /// True where it leaves a process dead that nobody asked to end.
     pub fn is_kill(self) -> bool {
         matches!(self, Self::Controller(Blow::Kill) | Self::Run(Blow::Kill, _))
@@ -215,22 +220,22 @@ impl Plan {
     }
 }
 
-/// Every kind in turn, in an order of chance, over and over; two troubles before one proxy never overlap.
+/// Every kind in turn, in an order of chance, over and over, outages but once: nothing lives long enough in them to be hit. Two troubles
+/// before one proxy never overlap.
 fn faults(chance: &mut Chance, size: &Size) -> Vec<Planned> {
     let (end, mut at) = (size.seconds * 1_000, 1_000);
-    let (mut planned, mut bag, mut free_at) = (Vec::new(), Vec::new(), [0_u64; 2]);
+    let (mut planned, mut bag, mut free_at) = (Vec::new(), Fault::ALL.to_vec(), [0_u64; 2]);
     loop {
         at += chance.between(size.fault_gap_ms);
         if at >= end {
             break;
         }
         if bag.is_empty() {
-            bag = Fault::ALL.to_vec();
+            bag.extend(Fault::ALL.into_iter().filter(|fault| !fault.is_outage()));
         }
         let fault = bag.swap_remove(chance.below(bag.len()));
         let mut begins = at;
-        let lasts =
-            chance.between(if matches!(fault, Fault::Network(_, Trouble::Outage)) { size.outage_ms } else { size.trouble_ms });
+        let lasts = chance.between(if fault.is_outage() { size.outage_ms } else { size.trouble_ms });
         if let Fault::Network(behind, _) = fault {
             let free = &mut free_at[usize::from(behind == Behind::Bucket)];
             begins = at.max(*free);
