@@ -6,6 +6,7 @@
 
 mod gcs;
 mod portable;
+pub mod retry;
 
 use std::path::Path;
 use std::time::Duration;
