@@ -195,6 +195,7 @@ impl Engine {
         fields.insert(naming.instance_status_field.clone(), naming.status_value(Status::Failed).into());
         fields.insert("phase".into(), Phase::Failed.as_str().into());
         fields.insert("outcome".into(), json!(outcome));
+        fields.insert("outcome_kind".into(), json!(outcome.kind));
         fields.insert("processed_at".into(), json!(clock::now()));
         match self.store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await {
             Ok(Commit::Applied(_)) => {

@@ -13,6 +13,7 @@ pub mod emulator;
 pub mod firestore;
 pub mod guard;
 mod key_path;
+pub mod listing;
 mod port;
 pub mod protocol;
 pub mod sqlite;
