@@ -129,6 +129,11 @@ impl Engine {
         self.store.as_ref()
     }
 
+    /// The same, to be held.
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// The launcher.
     pub fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()

@@ -1,4 +1,5 @@
-//! Health, readiness and metrics over HTTP. Read-only: nothing here changes anything.
+//! Health, readiness and metrics over HTTP, and the API beside them unless it has an address of its own. What is here changes nothing;
+//! what the API changes is its own to guard.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,21 +14,23 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 
 /// How long a part may take to say that it is ready.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
-/// The routes.
-pub fn router(engine: Arc<Engine>) -> Router {
+/// The routes; the API, where it is served here too, has `/health` itself.
+pub fn router(engine: Arc<Engine>, api: Option<Router>) -> Router {
+    let beside = api.unwrap_or_else(|| Router::new().route("/health", get(health)));
     Router::new()
         .route("/healthz", get(health))
-        .route("/health", get(health))
         .route("/readyz", get(ready))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(engine)
+        .merge(beside)
 }
 
 /// Binds, and writes the address that is really listened on where a file is named.
@@ -41,10 +44,9 @@ pub async fn bind(listen: SocketAddr, port_file: Option<&Path>) -> std::io::Resu
     Ok(listener)
 }
 
-/// Answers until the engine stops.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>) {
-    let stopping = engine.stopping();
-    let served = axum::serve(listener, router(engine)).with_graceful_shutdown(async move { stopping.cancelled().await });
+/// Answers until told to stop.
+pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the HTTP server ended");
     }

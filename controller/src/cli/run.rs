@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::state::{Api, Settings};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::{CliError, open};
 use crate::config::{Config, Needs};
@@ -32,7 +35,7 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
         .await
         .map_err(|error| failed(&format!("HTTP_LISTEN {}", config.http_listen), &error))?;
     tracing::info!(address = ?listener.local_addr().ok(), controller_id = config.controller_id, store = config.store_url, "running");
-    let server = tokio::spawn(http::serve(listener, Arc::clone(&engine)));
+    let servers = serve(&config, &engine, listener).await?;
     let ending = {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move {
@@ -46,8 +49,28 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     };
     engine.run().await;
     let _ = ending.await;
-    server.abort();
+    servers.into_iter().for_each(|server| server.abort());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Health and metrics, and the API beside them or on its own address.
+async fn serve(config: &Config, engine: &Arc<Engine>, listener: TcpListener) -> Result<Vec<JoinHandle<()>>, CliError> {
+    let settings = Settings {
+        access: config.api.access,
+        window: config.pace.window,
+        max_live: config.runs.max_live,
+        recordings_url: config.runs.recordings_url.clone(),
+    };
+    let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let stopping = || engine.stopping();
+    let Some(address) = config.api.listen else {
+        let router = http::router(Arc::clone(engine), Some(api));
+        return Ok(vec![tokio::spawn(http::serve(listener, router, stopping()))]);
+    };
+    let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
+    tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");
+    let router = http::router(Arc::clone(engine), None);
+    Ok(vec![tokio::spawn(http::serve(listener, router, stopping())), tokio::spawn(http::serve(own, api, stopping()))])
 }
 
 async fn launcher(config: &Config, program: PathBuf) -> Result<Arc<dyn Launcher>, LaunchError> {
