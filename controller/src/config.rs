@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use api::access::Access;
 use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
 use bot_model::display_name::LONGEST;
@@ -40,6 +41,17 @@ pub struct Config {
     pub http_listen: SocketAddr,
     /// Where to write the address that is really listened on.
     pub http_port_file: Option<PathBuf>,
+    /// The API.
+    pub api: ApiConfig,
+}
+
+/// Who may use the API, and where it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Whether keys are asked for.
+    pub access: Access,
+    /// Its own address; `None` is beside health and metrics.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The loops' clocks and limits.
@@ -113,11 +125,13 @@ impl Config {
         let runs = RunsConfig { handed_on: reader.handed_on(&store_url, &runs.recordings_url), ..runs };
         let kubernetes = (needs == Needs::Everything && launcher == LauncherKind::Kubernetes)
             .then(|| reader.kubernetes(&store_url, &pace, &runs));
+        let http_listen = reader.parsed("HTTP_LISTEN", "an address such as 0.0.0.0:8080");
         let config = Self {
             naming: reader.naming(),
             controller_id: reader.controller_id(),
             pace,
-            http_listen: reader.parsed("HTTP_LISTEN", "an address such as 0.0.0.0:8080"),
+            api: reader.api(http_listen),
+            http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,
             kubernetes,
@@ -203,6 +217,25 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
                 String::new()
             }
         }
+    }
+
+    fn api(&mut self, http_listen: SocketAddr) -> ApiConfig {
+        let listen = self.text("API_LISTEN").is_some().then(|| self.parsed("API_LISTEN", "an address such as 0.0.0.0:8090"));
+        let access: String = self.parsed("API_ACCESS", Access::WANTS);
+        let is_reachable = !listen.unwrap_or(http_listen).ip().is_loopback();
+        let access = match Access::parse(&access) {
+            Some(Access::DangerOpen) if is_reachable => {
+                let wants = "keys, as others than this machine can reach the API (API_LISTEN, or else HTTP_LISTEN, is no loopback address)";
+                self.problem("API_ACCESS", access, wants);
+                Access::Keys
+            }
+            Some(access) => access,
+            None => {
+                self.problem("API_ACCESS", access, Access::WANTS);
+                Access::Keys
+            }
+        };
+        ApiConfig { access, listen }
     }
 
     fn naming(&mut self) -> Naming {
@@ -427,6 +460,12 @@ trait Fallback {
 impl Fallback for u64 {
     fn fallback() -> Self {
         1
+    }
+}
+
+impl Fallback for String {
+    fn fallback() -> Self {
+        Self::new()
     }
 }
 

@@ -129,6 +129,11 @@ impl Engine {
         self.store.as_ref()
     }
 
+    /// The same, to be held.
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// The launcher.
     pub fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()
@@ -195,6 +200,7 @@ impl Engine {
         fields.insert(naming.instance_status_field.clone(), naming.status_value(Status::Failed).into());
         fields.insert("phase".into(), Phase::Failed.as_str().into());
         fields.insert("outcome".into(), json!(outcome));
+        fields.insert("outcome_kind".into(), json!(outcome.kind));
         fields.insert("processed_at".into(), json!(clock::now()));
         match self.store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await {
             Ok(Commit::Applied(_)) => {

@@ -1,11 +1,12 @@
-//! Health, readiness and metrics over HTTP. Read-only: nothing here changes anything.
+//! Health, readiness and metrics over HTTP, and the API beside them unless it has an address of its own. What is here changes nothing;
+//! what the API changes is its own to guard.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::engine::Engine;
 
@@ -25,8 +28,8 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 pub enum Stage {
     /// The store is not open yet, for this reason: alive, but not ready.
     Opening(String),
-    /// It runs.
-    Running(Arc<Engine>),
+    /// It runs, with the API that is served here, if it is.
+    Running(Arc<Engine>, Option<Router>),
 }
 
 type Seen = State<watch::Receiver<Stage>>;
@@ -35,11 +38,22 @@ type Seen = State<watch::Receiver<Stage>>;
 pub fn router(stage: watch::Receiver<Stage>) -> Router {
     Router::new()
         .route("/healthz", get(health))
-        .route("/health", get(health))
         .route("/readyz", get(ready))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .fallback(beside)
         .with_state(stage)
+}
+
+/// What is not of health and metrics: the API's, which has `/health` itself.
+async fn beside(State(stage): Seen, request: Request) -> Response {
+    let stage = stage.borrow().clone();
+    match stage {
+        Stage::Running(_, Some(api)) => api.oneshot(request).await.into_response(),
+        _ if request.uri().path() == "/health" => health().await.into_response(),
+        Stage::Running(_, None) => StatusCode::NOT_FOUND.into_response(),
+        Stage::Opening(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 /// Binds, and writes the address that is really listened on where a file is named.
@@ -53,12 +67,20 @@ pub async fn bind(listen: SocketAddr, port_file: Option<&Path>) -> std::io::Resu
     Ok(listener)
 }
 
-/// Answers until the engine stops.
+/// Answers until told to stop.
+pub async fn serve_router(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+/// Health, metrics and what lies beside them, until the engine stops.
 pub async fn serve(listener: TcpListener, stage: watch::Receiver<Stage>) {
     let mut stages = stage.clone();
     let stopped = async move {
-        let running = stages.wait_for(|stage| matches!(stage, Stage::Running(_))).await.map(|stage| stage.clone());
-        if let Ok(Stage::Running(engine)) = running {
+        let running = stages.wait_for(|stage| matches!(stage, Stage::Running(..))).await.map(|stage| stage.clone());
+        if let Ok(Stage::Running(engine, _)) = running {
             engine.stopping().cancelled().await;
         }
     };
@@ -74,7 +96,7 @@ async fn health() -> &'static str {
 async fn ready(State(stage): Seen) -> Response {
     let stage = stage.borrow().clone();
     match stage {
-        Stage::Running(engine) => is_ready(&engine).await.into_response(),
+        Stage::Running(engine, _) => is_ready(&engine).await.into_response(),
         Stage::Opening(problem) => {
             let checks = json!({"store": check(Ok(Err(problem)))});
             (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "checks": checks}))).into_response()
@@ -106,7 +128,7 @@ fn check(result: Result<Result<(), String>, tokio::time::error::Elapsed>) -> Val
 }
 
 async fn metrics(State(stage): Seen) -> Response {
-    let Stage::Running(engine) = stage.borrow().clone() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let Stage::Running(engine, _) = stage.borrow().clone() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     engine.metrics.poll_age.set(engine.poll_age().map_or(-1.0, |age| age.as_secs_f64()));
     ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], engine.metrics.encode()).into_response()
 }

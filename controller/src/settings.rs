@@ -96,7 +96,17 @@ pub const SETTINGS: &[Setting] = &[
     setting("CLAIM_TTL_SECONDS", "600", "a claim unchanged for this long is taken over"),
     setting("JOIN_LEAD_SECONDS", "120", "a bot is sent this long before the start"),
     setting("MAX_LATE_SECONDS", "900", "a meeting this much past its start is missed"),
-    setting("HTTP_LISTEN", "0.0.0.0:8080", "address of health, readiness and metrics; port 0 picks one"),
+    setting(
+        "HTTP_LISTEN",
+        "0.0.0.0:8080",
+        "address of health, readiness and metrics, and of the API unless API_LISTEN names another; port 0 picks one",
+    ),
+    setting("API_LISTEN", "", "an address of its own for the API, such as 0.0.0.0:8090"),
+    setting(
+        "API_ACCESS",
+        "keys",
+        "keys: each request needs a key (controller keys create); danger_open: nobody is asked, on a loopback address alone",
+    ),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),
     setting("MEETINGS_QUERY_MODE", "collection", "collection or collection_group"),

@@ -10,7 +10,7 @@ pub mod finalize;
 pub mod keeper;
 pub mod leftover;
 pub mod media;
-pub mod objects;
+pub use bot_objects as objects;
 pub mod record;
 pub mod retain;
 pub mod retry;

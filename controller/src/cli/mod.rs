@@ -4,6 +4,7 @@
 mod cancel;
 mod doctor;
 mod indexes;
+mod keys;
 mod opening;
 mod probe;
 mod run;
@@ -61,6 +62,11 @@ enum Command {
         #[arg(long, value_enum, default_value = "gcloud")]
         format: indexes::Format,
     },
+    /// Make, list and revoke the API's keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Print the API's OpenAPI document.
+    Openapi,
     /// List every setting with its default.
     Settings {
         /// As the reference page.
@@ -131,6 +137,10 @@ pub fn run() -> ExitCode {
         }
         Command::Probe => Ok(probe::probe()),
         Command::Indexes { format } => indexes::indexes(format),
+        Command::Openapi => {
+            say::say!("{:#}", api::openapi());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Settings { markdown } => {
             say::say!("{}", (if markdown { settings::page() } else { settings::reference() }).trim_end());
             Ok(ExitCode::SUCCESS)
@@ -155,6 +165,7 @@ fn on_runtime(command: Command) -> Result<ExitCode, CliError> {
             Command::Schedule(args) => schedule::schedule(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Cancel { id } => cancel::cancel(&id).await,
+            Command::Keys(command) => keys::keys(command).await,
             _ => doctor::doctor().await,
         }
     });

@@ -5,8 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::state::{Api, Settings};
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{CliError, opening};
 use crate::config::{Config, Needs};
@@ -42,7 +46,8 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     };
     let launcher = launcher(&config, program).await.map_err(|error| CliError::Failed(error.to_string()))?;
     let engine = Engine::new(store, launcher, &config.controller_id, config.pace.clone());
-    stage.send_replace(http::Stage::Running(Arc::clone(&engine)));
+    let (api, api_server) = serve_api(&config, &engine).await?;
+    stage.send_replace(http::Stage::Running(Arc::clone(&engine), api));
     tracing::info!(?address, controller_id = config.controller_id, store = config.store_url, "running");
     let ending = {
         let engine = Arc::clone(&engine);
@@ -57,8 +62,23 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     };
     engine.run().await;
     let _ = ending.await;
-    server.abort();
+    [Some(server), api_server].into_iter().flatten().for_each(|server| server.abort());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The API to serve beside health and metrics, or the server that has it on an address of its own.
+async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Router>, Option<JoinHandle<()>>), CliError> {
+    let settings = Settings {
+        access: config.api.access,
+        window: config.pace.window,
+        max_live: config.runs.max_live,
+        recordings_url: config.runs.recordings_url.clone(),
+    };
+    let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
+    let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
+    tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");
+    Ok((None, Some(tokio::spawn(http::serve_router(own, api, engine.stopping())))))
 }
 
 async fn launcher(config: &Config, program: PathBuf) -> Result<Arc<dyn Launcher>, LaunchError> {

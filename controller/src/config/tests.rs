@@ -181,3 +181,23 @@ fn the_manager_gets_the_naming_and_nothing_it_was_not_told() {
     assert!(!config.runs.handed_on.contains_key("AWS_SECRET_ACCESS_KEY"));
     assert!(!config.runs.handed_on.contains_key("LOBBY_TIMEOUT_MINUTES"));
 }
+
+#[test]
+fn an_api_without_keys_is_refused_wherever_others_can_reach_it() {
+    let with = |more: &[(&str, &str)]| read(Needs::Everything, &[&LOCAL[..], more].concat());
+    assert_eq!(with(&[]).unwrap().api, ApiConfig { access: Access::Keys, listen: None });
+    let open = ("API_ACCESS", "danger_open");
+    for reachable in [
+        &[open][..],
+        &[open, ("HTTP_LISTEN", "0.0.0.0:0")],
+        &[open, ("HTTP_LISTEN", "[::]:0")],
+        &[open, ("HTTP_LISTEN", "127.0.0.1:0"), ("API_LISTEN", "10.0.0.1:8090")],
+    ] {
+        assert_eq!(with(reachable).unwrap_err()[0].variable, "API_ACCESS", "{reachable:?}");
+    }
+    for local in [&[open, ("HTTP_LISTEN", "127.0.0.1:0")][..], &[open, ("API_LISTEN", "[::1]:0")]] {
+        assert_eq!(with(local).unwrap().api.access, Access::DangerOpen, "{local:?}");
+    }
+    assert_eq!(with(&[("API_ACCESS", "off")]).unwrap_err()[0].variable, "API_ACCESS");
+    assert_eq!(with(&[("API_LISTEN", "everywhere")]).unwrap_err()[0].variable, "API_LISTEN");
+}

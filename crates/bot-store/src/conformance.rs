@@ -11,6 +11,7 @@
 )]
 
 pub mod hints;
+pub mod lists;
 pub mod processes;
 pub mod queries;
 pub mod writes;
@@ -62,6 +63,12 @@ cases![
     queries::a_start_window_includes_its_bounds_and_comes_in_pages,
     queries::events_come_in_the_order_of_their_ids_and_of_their_instance_alone,
     queries::instances_come_in_pages_by_status,
+    lists::keys_audit_entries_and_replays_read_back,
+    lists::a_list_comes_in_the_order_of_its_instants_in_pages,
+    lists::filters_and_window_hold_together_and_are_counted,
+    lists::what_has_no_instant_is_in_no_list,
+    lists::a_feed_holds_the_timelines_of_every_instance,
+    lists::a_cursor_that_no_list_made_is_refused,
     hints::a_hint_follows_the_commit_of_another_connection,
     hints::a_hint_follows_an_own_commit,
     processes::many_connections_open_a_fresh_store_at_once,

@@ -32,6 +32,7 @@ use futures::{StreamExt as _, stream};
 use self::query::Question;
 use self::status::{TOTAL_DEADLINE, WriteFailure, attempt, error, of_write, retry_read};
 use crate::key_path::key_of;
+use crate::listing::{self, Listed, Listing};
 use crate::{
     Commit, DocumentKey, HintStream, InstanceQuery, MeetingQuery, Page, Record, Store, StoreError, StoreErrorKind, Version, Write,
 };
@@ -231,6 +232,39 @@ impl Store for FirestoreStore {
         let question = query::whole_collection(DocumentKey::Instance(id.clone()).path(), "events");
         let documents = self.run("events", question).await?;
         Ok(documents.iter().filter_map(|document| self.record(document)).collect())
+    }
+
+    async fn list(&self, listing: &Listing, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let mut question = query::listing(&self.naming, listing);
+        if let Some(cursor) = after {
+            query::list_after(&mut question.query, cursor, self.documents())
+                .ok_or_else(|| error(StoreErrorKind::Refused, "list", "the cursor is of another query"))?;
+        }
+        let (documents, more) = self.page("list", question, None, limit).await?;
+        let field = listing.kind.instant_field();
+        let after = |last: &Document| {
+            let instant = values::instant_field(&last.fields, field)?;
+            Some(listing::cursor_after(instant.timestamp_micros(), self.path_of(&last.name)?))
+        };
+        let next = documents.last().filter(|_| more).and_then(after);
+        let records = documents.iter().filter_map(|document| self.record(document));
+        // A collection group may hold documents of another kind under the same collection id.
+        Ok(Page { records: records.filter(|record| Listed::of(&record.key) == Some(listing.kind)).collect(), next })
+    }
+
+    async fn count(&self, listing: &Listing) -> Result<u64, StoreError> {
+        let question = query::listing(&self.naming, listing);
+        let request = query::counted(self.below(&question.parent), question.query);
+        let counted = retry_read("count", || async {
+            let mut answers = self.client().run_aggregation_query(timed(request.clone())).await?.into_inner();
+            let mut counted = None;
+            while let Some(answer) = answers.message().await? {
+                counted = answer.result.and_then(|result| query::count_of(&result)).or(counted);
+            }
+            Ok(counted)
+        })
+        .await?;
+        counted.ok_or_else(|| error(StoreErrorKind::Unavailable, "count", "the answer holds no count"))
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {

@@ -12,6 +12,9 @@ pub(crate) fn key_of(path: &str) -> Option<DocumentKey> {
         ["live_calls", key] => Some(DocumentKey::Slot(CallKey::from_stored(key))),
         ["recording_paths", key] => Some(DocumentKey::PathOwner(PathKey::from_stored(key))),
         ["controllers", id] => Some(DocumentKey::Controller((*id).to_owned())),
+        ["api_keys", id] => Some(DocumentKey::ApiKey((*id).to_owned())),
+        ["audit_log", id] => Some(DocumentKey::Audit((*id).to_owned())),
+        ["api_replays", id] => Some(DocumentKey::Replay((*id).to_owned())),
         _ => MeetingPath::parse(path).map(DocumentKey::Meeting),
     }
 }

@@ -14,6 +14,7 @@ pub mod firestore;
 pub mod guard;
 mod key_path;
 pub mod kill_point;
+pub mod listing;
 mod port;
 pub mod protocol;
 pub mod sqlite;

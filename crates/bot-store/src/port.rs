@@ -7,6 +7,8 @@ use bot_model::ids::{CallKey, InstanceId, MeetingPath, PathKey};
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
+use crate::listing::Listing;
+
 /// Names one document. The set is closed: this is no generic document API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DocumentKey {
@@ -22,6 +24,12 @@ pub enum DocumentKey {
     PathOwner(PathKey),
     /// `controllers/{id}`: heartbeats.
     Controller(String),
+    /// `api_keys/{id}`: who may use the API; holds a hash of the secret, never the secret.
+    ApiKey(String),
+    /// `audit_log/{id}`: one change through the API or the command line; written once, never changed.
+    Audit(String),
+    /// `api_replays/{id}`: the answer that a repeated request gets again.
+    Replay(String),
 }
 
 impl DocumentKey {
@@ -34,6 +42,9 @@ impl DocumentKey {
             Self::Slot(key) => format!("live_calls/{}", key.as_str()),
             Self::PathOwner(key) => format!("recording_paths/{}", key.as_str()),
             Self::Controller(id) => format!("controllers/{id}"),
+            Self::ApiKey(id) => format!("api_keys/{id}"),
+            Self::Audit(id) => format!("audit_log/{id}"),
+            Self::Replay(id) => format!("api_replays/{id}"),
         }
     }
 }
@@ -201,6 +212,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The timeline of an instance, in the order of the event ids.
     async fn events(&self, id: &InstanceId) -> Result<Vec<Record>, StoreError>;
+
+    /// A page of a list after the cursor, in the list's order. A cursor that no list made is `Refused`.
+    async fn list(&self, listing: &Listing, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+
+    /// How many documents a list has.
+    async fn count(&self, listing: &Listing) -> Result<u64, StoreError>;
 
     /// Applies all writes or none. At most 500; each document at most once.
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError>;

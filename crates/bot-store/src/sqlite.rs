@@ -4,6 +4,7 @@
 //! checked and all writes made in one IMMEDIATE transaction. It is a single-machine store: a file on a network
 //! file system is not supported by SQLite's locking.
 
+mod list;
 mod schema;
 mod watch;
 
@@ -20,6 +21,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tokio::sync::broadcast;
 
 use crate::key_path::key_of;
+use crate::listing::{Listed, Listing};
 use crate::{
     Commit, DocumentKey, HintStream, InstanceQuery, MeetingQuery, Page, Precondition, Record, Store, StoreError, StoreErrorKind,
     Version, Write, WriteMode,
@@ -50,7 +52,9 @@ impl SqliteStore {
                 std::fs::create_dir_all(folder)
                     .map_err(|error| refused("open", format!("cannot create the folder {}: {error}", folder.display())))?;
             }
-            connect(&opened).and_then(|connection| schema::prepare(&connection).map(|()| connection))
+            let mut connection = connect(&opened)?;
+            schema::prepare(&mut connection)?;
+            Ok(connection)
         })
         .await?;
         Ok(Self { path, naming, connection: Arc::new(Mutex::new(connection)), changed: broadcast::channel(16).0 })
@@ -153,6 +157,16 @@ impl Store for SqliteStore {
         Ok(page.records)
     }
 
+    async fn list(&self, listing: &Listing, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let question = list::question(&self.naming, listing, after)?;
+        self.with("list", move |connection| list::page(connection, &question, limit)).await
+    }
+
+    async fn count(&self, listing: &Listing) -> Result<u64, StoreError> {
+        let question = list::question(&self.naming, listing, None)?;
+        self.with("count", move |connection| list::count(connection, &question)).await
+    }
+
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {
         let answer = self.with("commit", move |connection| commit_in(connection, writes)).await;
         if matches!(answer, Ok(Commit::Applied(_))) {
@@ -231,12 +245,13 @@ fn apply(transaction: &Transaction<'_>, write: &Write, revision: i64) -> Result<
         WriteMode::Merge(changes) => {
             let text = merged(found.map(|(fields, _)| fields), changes)?;
             let (kind, parent, collection_id) = place(&write.key, &path);
+            let listed_at = Listed::of(&write.key).map(|kind| Ok(kind.micros(&fields_of(&text)?))).transpose()?.flatten();
             transaction
-                .execute(
-                    "INSERT INTO documents (path, kind, parent, collection_id, fields, revision) VALUES (?, ?, ?, ?, ?, ?)
-                     ON CONFLICT (path) DO UPDATE SET fields = excluded.fields, revision = excluded.revision",
-                    params![path, kind, parent, collection_id, text, revision],
+                .prepare_cached(
+                    "INSERT INTO documents (path, kind, parent, collection_id, fields, revision, listed_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+                     ON CONFLICT (path) DO UPDATE SET fields = excluded.fields, revision = excluded.revision, listed_at = excluded.listed_at",
                 )
+                .and_then(|mut statement| statement.execute(params![path, kind, parent, collection_id, text, revision, listed_at]))
                 .map_err(failed)?
         }
     };
@@ -268,6 +283,9 @@ fn place<'a>(key: &DocumentKey, path: &'a str) -> (&'static str, &'a str, &'a st
         DocumentKey::Slot(_) => "slot",
         DocumentKey::PathOwner(_) => "path_owner",
         DocumentKey::Controller(_) => "controller",
+        DocumentKey::ApiKey(_) => "api_key",
+        DocumentKey::Audit(_) => "audit",
+        DocumentKey::Replay(_) => "replay",
     };
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     (kind, parent, parent.rsplit('/').next().unwrap_or_default())

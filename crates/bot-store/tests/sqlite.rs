@@ -57,3 +57,24 @@ async fn what_was_committed_is_there_after_a_restart() {
     let store = SqliteStore::open(&path, Naming::default()).await.unwrap();
     assert!(store.read(&key).await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_version_1_keeps_its_documents_and_lists_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let old = "CREATE TABLE store (revision INTEGER NOT NULL); INSERT INTO store VALUES (7);
+        CREATE TABLE documents (path TEXT PRIMARY KEY, kind TEXT NOT NULL, parent TEXT NOT NULL, collection_id TEXT NOT NULL,
+            fields TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
+        INSERT INTO documents VALUES ('bot_instances/a', 'instance', 'bot_instances', 'bot_instances',
+            '{\"created_at\":\"2027-01-15T08:00:00Z\"}', 3);
+        INSERT INTO documents VALUES ('controllers/c', 'controller', 'controllers', 'controllers', '{\"beats\":1}', 7);
+        PRAGMA user_version = 1;";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(old).unwrap();
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path, Naming::default()).await.unwrap();
+        let listing = bot_store::listing::Listing::newest(bot_store::listing::Listed::Instances);
+        assert_eq!(store.list(&listing, None, 5).await.unwrap().records.len(), 1);
+        let key = bot_store::DocumentKey::Controller("c".into());
+        assert_eq!(store.read(&key).await.unwrap().unwrap().version.as_str(), "7");
+    }
+}

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bot_model::configuration::Naming;
 use bot_model::ids::InstanceId;
 use bot_model::invariants::{Violation, moves_forward};
+use bot_store::listing::{self, Listing};
 use bot_store::protocol::InstanceRecord;
 use bot_store::{
     Commit, DocumentKey, Hint, HintStream, InstanceQuery, MeetingQuery, Page, Precondition, Record, Store, StoreError,
@@ -114,6 +115,19 @@ impl Documents {
         records.truncate(limit);
         let next = records.last().filter(|_| more).map(|record| record.key.path());
         Page { records, next }
+    }
+
+    /// What a list has, in its order, by instant and path.
+    fn listed(&self, listing: &Listing) -> Vec<((i64, String), Record)> {
+        let state = self.lock();
+        let placed = |record: &Record| Some((listing.place_of(record, &self.naming)?, record.key.path()));
+        let mut found: Vec<_> =
+            state.documents.values().filter_map(|record| placed(record).map(|place| (place, record.clone()))).collect();
+        found.sort_by(|(one, _), (two, _)| one.cmp(two));
+        if listing.is_newest_first {
+            found.reverse();
+        }
+        found
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -255,6 +269,25 @@ impl Store for SimStore {
         let of = id.clone();
         let is_his = move |record: &Record| matches!(&record.key, DocumentKey::Event(id, _) if *id == of);
         self.call("events", |documents| documents.page(None, usize::MAX - 1, is_his).records).await
+    }
+
+    async fn list(&self, listing: &Listing, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let after = after.and_then(listing::of_cursor).map(|(micros, path)| (micros, path.to_owned()));
+        self.call("list", |documents| {
+            let mut found = documents.listed(listing);
+            found.retain(|(place, _)| {
+                after.as_ref().is_none_or(|after| if listing.is_newest_first { place < after } else { place > after })
+            });
+            let more = found.len() > limit;
+            found.truncate(limit);
+            let next = found.last().filter(|_| more).map(|((micros, path), _)| listing::cursor_after(*micros, path));
+            Page { records: found.into_iter().map(|(_, record)| record).collect(), next }
+        })
+        .await
+    }
+
+    async fn count(&self, listing: &Listing) -> Result<u64, StoreError> {
+        self.call("count", |documents| documents.listed(listing).len() as u64).await
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {

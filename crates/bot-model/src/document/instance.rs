@@ -237,6 +237,9 @@ pub struct TimelineEvent {
     /// For a person; no address, passcode or name.
     #[serde(default)]
     pub detail: String,
+    /// The instance's tenant, so that a feed over all timelines can be confined to one.
+    #[serde(default)]
+    pub creator_organization_id: String,
 }
 
 impl BotInstance {
@@ -292,6 +295,10 @@ impl BotInstance {
         fields.insert("phase".into(), self.phase.as_str().into());
         fields.insert("schema_version".into(), SCHEMA_VERSION.into());
         fields.insert(naming.instance_status_field.clone(), naming.status_value(self.phase.status(naming.done_when)).into());
+        // For lists alone: nothing decides on them.
+        fields.insert("platform".into(), self.facts.meeting_url.platform().as_str().into());
+        let kind = self.facts.outcome.as_ref().map(|outcome| outcome.kind.as_str());
+        fields.insert("outcome_kind".into(), kind.into());
         if let Some(first) = self.facts.linked_meetings.first() {
             // The original's readers look here.
             fields.insert("meeting_id".into(), first.path.document_id().into());

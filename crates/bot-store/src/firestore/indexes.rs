@@ -5,6 +5,7 @@ use bot_model::configuration::{Naming, QueryMode};
 use serde_json::{Value, json};
 
 use super::query::START_TIME;
+use crate::listing::{ListField, Listed};
 
 /// One index, or one exemption.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,11 @@ pub struct Index {
     pub collection: String,
     /// Over every collection of this id.
     pub is_group: bool,
-    /// In order, all ascending. One field is an override of the automatic index; none of several is.
+    /// In order, ascending but for the last, which [`Index::is_newest_first`] turns. One field is an override of the automatic index;
+    /// none of several is.
     pub fields: Vec<String>,
+    /// The last field is descending.
+    pub is_newest_first: bool,
     /// False where the field's automatic index is switched off.
     pub is_wanted: bool,
     /// Which query needs it, or why it is not wanted.
@@ -33,6 +37,7 @@ pub fn indexes(naming: &Naming) -> Vec<Index> {
         collection: collection.clone(),
         is_group,
         fields: vec![status.clone(), START_TIME.into()],
+        is_newest_first: false,
         is_wanted: true,
         why: "the poll: meetings of a wanted status that start within the window, by start_time".into(),
     }];
@@ -41,21 +46,60 @@ pub fn indexes(naming: &Naming) -> Vec<Index> {
             collection,
             is_group,
             fields: vec![status],
+            is_newest_first: false,
             is_wanted: true,
             why: "the full sweep and the listener: meetings of a wanted status in every collection of this id".into(),
         });
     }
+    all.extend(lists(naming));
     all.extend(UNINDEXED.map(|field| Index {
         collection: "bot_instances".into(),
         is_group: false,
         fields: vec![field.into()],
+        is_newest_first: false,
         is_wanted: false,
         why: "written often or long, and asked for by no query".into(),
     }));
     all
 }
 
+/// What the API's lists need: each filter with the instant. Firestore merges them where several filters are given.
+fn lists(naming: &Naming) -> Vec<Index> {
+    use ListField::{Organization, Outcome, Phase, Platform, Status};
+    let is_group = naming.query_mode == QueryMode::CollectionGroup;
+    let meetings = naming.meetings_collection.rsplit('/').next().unwrap_or_default();
+    let of = |kind: Listed, collection: &str, is_group: bool, filters: &[ListField]| -> Vec<Index> {
+        let index = |field: &ListField| Index {
+            collection: collection.to_owned(),
+            is_group,
+            fields: vec![field.name(kind, naming).to_owned(), kind.instant_field().to_owned()],
+            is_newest_first: kind != Listed::Events,
+            is_wanted: true,
+            why: format!("the API's list of {collection} by {}", field.name(kind, naming)),
+        };
+        filters.iter().map(index).collect()
+    };
+    let mut all = of(Listed::Meetings, meetings, is_group, &[Organization, Status]);
+    all.extend(of(Listed::Instances, "bot_instances", false, &[Organization, Status, Phase, Platform, Outcome]));
+    all.extend(of(Listed::Audit, "audit_log", false, &[Organization]));
+    all.extend(of(Listed::Events, "events", true, &[Organization]));
+    let alone = [("events".to_owned(), Listed::Events, true), (meetings.to_owned(), Listed::Meetings, is_group)];
+    all.extend(alone.into_iter().filter(|(_, _, is_group)| *is_group).map(|(collection, kind, is_group)| Index {
+        why: format!("the API's list of {collection} over every collection of this id"),
+        collection,
+        is_group,
+        fields: vec![kind.instant_field().to_owned()],
+        is_newest_first: kind != Listed::Events,
+        is_wanted: true,
+    }));
+    all
+}
+
 impl Index {
+    fn order(&self, position: usize) -> &'static str {
+        if self.is_newest_first && position + 1 == self.fields.len() { "DESCENDING" } else { "ASCENDING" }
+    }
+
     fn scope(&self) -> &'static str {
         if self.is_group { "COLLECTION_GROUP" } else { "COLLECTION" }
     }
@@ -66,12 +110,14 @@ impl Index {
         match (self.fields.as_slice(), self.is_wanted) {
             ([field], true) => format!(
                 "gcloud firestore indexes fields update '{field}' {of} --index=order=ascending --index=order=descending \
-                 --index=array-config=contains --index=order=ascending,query-scope=collection-group"
+                 --index=array-config=contains --index=order={},query-scope=collection-group",
+                self.order(0).to_ascii_lowercase()
             ),
             ([field], false) => format!("gcloud firestore indexes fields update '{field}' {of} --disable-indexes"),
             (fields, _) => {
-                let fields: Vec<String> =
-                    fields.iter().map(|field| format!("--field-config=field-path='{field}',order=ascending")).collect();
+                let order = |position| self.order(position).to_ascii_lowercase();
+                let one = |(position, field)| format!("--field-config=field-path='{field}',order={}", order(position));
+                let fields: Vec<String> = fields.iter().enumerate().map(one).collect();
                 let scope = if self.is_group { " --query-scope=collection-group" } else { "" };
                 format!("gcloud firestore indexes composite create {of}{scope} {}", fields.join(" "))
             }
@@ -81,14 +127,16 @@ impl Index {
 
 /// The same as a `firestore.indexes.json`.
 pub fn as_json(indexes: &[Index]) -> Value {
-    let ascending = |scope: &str| json!({ "order": "ASCENDING", "queryScope": scope });
+    let ordered = |order: &str, scope: &str| json!({ "order": order, "queryScope": scope });
     let composite = indexes.iter().filter(|index| index.fields.len() > 1).map(|index| {
-        let fields: Vec<Value> = index.fields.iter().map(|field| json!({ "fieldPath": field, "order": "ASCENDING" })).collect();
+        let one = |(position, field)| json!({ "fieldPath": field, "order": index.order(position) });
+        let fields: Vec<Value> = index.fields.iter().enumerate().map(one).collect();
         json!({ "collectionGroup": index.collection, "queryScope": index.scope(), "fields": fields })
     });
     let overrides = indexes.iter().filter(|index| index.fields.len() == 1).map(|index| {
-        let automatic = json!({ "order": "DESCENDING", "queryScope": "COLLECTION" });
-        let own = if index.is_wanted { vec![ascending("COLLECTION"), automatic, ascending("COLLECTION_GROUP")] } else { vec![] };
+        let automatic = ["ASCENDING", "DESCENDING"].map(|order| ordered(order, "COLLECTION"));
+        let group = ordered(index.order(0), "COLLECTION_GROUP");
+        let own = if index.is_wanted { automatic.into_iter().chain([group]).collect() } else { vec![] };
         json!({ "collectionGroup": index.collection, "fieldPath": index.fields[0], "indexes": own })
     });
     json!({ "indexes": composite.collect::<Vec<_>>(), "fieldOverrides": overrides.collect::<Vec<_>>() })
@@ -101,6 +149,7 @@ mod tests {
 
     use super::super::query::{self, Question};
     use super::*;
+    use crate::listing::Listing;
     use crate::port::MeetingQuery;
 
     /// The fields of a query in the order of an index for it, without the document's name.
@@ -154,11 +203,52 @@ mod tests {
     }
 
     #[test]
+    fn every_list_has_an_index_for_each_of_its_filters() {
+        let group = Naming { query_mode: QueryMode::CollectionGroup, ..Naming::default() };
+        for naming in [Naming::default(), group] {
+            let filters = [
+                (Listed::Meetings, vec![ListField::Organization, ListField::Status]),
+                (
+                    Listed::Instances,
+                    vec![ListField::Organization, ListField::Status, ListField::Phase, ListField::Platform, ListField::Outcome],
+                ),
+                (Listed::Events, vec![ListField::Organization]),
+                (Listed::Audit, vec![ListField::Organization]),
+                (Listed::ApiKeys, vec![]),
+                (Listed::Replays, vec![]),
+            ];
+            for (kind, filters) in filters {
+                let listing = if kind == Listed::Events { Listing::oldest(kind) } else { Listing::newest(kind) };
+                let alone = (listing.clone(), vec![kind.instant_field().to_owned()]);
+                let filtered = filters.into_iter().map(|field| {
+                    let name = field.name(kind, &naming).to_owned();
+                    (listing.clone().with(field, vec!["x".into()]), vec![name, kind.instant_field().to_owned()])
+                });
+                for (listing, wanted) in std::iter::once(alone).chain(filtered) {
+                    let question = query::listing(&naming, &listing);
+                    let from = &question.query.from[0];
+                    assert_eq!(fields(&question), wanted);
+                    let is_automatic = wanted.len() < 2 && !from.all_descendants;
+                    let is_listed = indexes(&naming).iter().any(|index| {
+                        index.is_wanted
+                            && index.is_newest_first == listing.is_newest_first
+                            && (&index.collection, index.is_group, &index.fields)
+                                == (&from.collection_id, from.all_descendants, &wanted)
+                    });
+                    assert!(is_automatic || is_listed, "{kind:?} {wanted:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_json_says_the_same_as_the_commands() {
         let all = indexes(&Naming { query_mode: QueryMode::CollectionGroup, ..Naming::default() });
         let json = as_json(&all);
         assert_eq!(json["indexes"][0]["queryScope"], "COLLECTION_GROUP");
-        assert_eq!(json["fieldOverrides"].as_array().unwrap().len(), all.len() - 1);
+        let count = |name: &str| json[name].as_array().unwrap().len();
+        assert_eq!(count("fieldOverrides"), all.iter().filter(|index| index.fields.len() == 1).count());
+        assert_eq!(count("indexes") + count("fieldOverrides"), all.len());
         assert!(all[0].command("(default)").contains("--query-scope=collection-group"));
     }
 }

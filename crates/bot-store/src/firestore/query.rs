@@ -5,18 +5,25 @@
 
 use bot_model::configuration::{Naming, QueryMode};
 use chrono::{DateTime, SecondsFormat, Utc};
+use firestore::gcloud_sdk::google::firestore::v1::structured_aggregation_query::{self, Aggregation, aggregation};
 use firestore::gcloud_sdk::google::firestore::v1::structured_query::{
     CollectionSelector, CompositeFilter, Direction, FieldFilter, FieldReference, Filter, Order, composite_filter, field_filter,
     filter,
 };
 use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
-use firestore::gcloud_sdk::google::firestore::v1::{ArrayValue, Cursor, StructuredQuery, Value};
+use firestore::gcloud_sdk::google::firestore::v1::{
+    AggregationResult, ArrayValue, Cursor, RunAggregationQueryRequest, StructuredAggregationQuery, StructuredQuery, Value,
+    run_aggregation_query_request,
+};
 
 use super::values::{string, timestamp};
 use crate::MeetingQuery;
+use crate::listing::{Listed, Listing, of_cursor};
 
 pub(super) const START_TIME: &str = "start_time";
 const NAME: &str = "__name__";
+/// Alias of a count.
+const COUNT: &str = "count";
 
 /// A query and the document under which it looks (empty for the root).
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +57,69 @@ pub(super) fn instances(naming: &Naming, statuses: &[String]) -> Question {
     let selector = CollectionSelector { collection_id: "bot_instances".into(), all_descendants: false };
     let filter = status_in(&naming.instance_status_field, statuses);
     Question { parent: String::new(), query: structured(selector, Some(filter), vec![ascending(NAME)]) }
+}
+
+/// A list, in its order.
+pub(super) fn listing(naming: &Naming, listing: &Listing) -> Question {
+    let (parent, selector) = match listing.kind {
+        Listed::Meetings => meetings_collection(naming),
+        kind => {
+            let (id, all_descendants) = match kind {
+                Listed::Events => ("events", true),
+                Listed::ApiKeys => ("api_keys", false),
+                Listed::Audit => ("audit_log", false),
+                Listed::Replays => ("api_replays", false),
+                Listed::Instances | Listed::Meetings => ("bot_instances", false),
+            };
+            (String::new(), CollectionSelector { collection_id: id.into(), all_descendants })
+        }
+    };
+    let field = listing.kind.instant_field();
+    let mut filters: Vec<Filter> = Vec::new();
+    for (name, values) in &listing.equal {
+        let name = name.name(listing.kind, naming);
+        filters.push(match values.as_slice() {
+            [value] => compare(name, field_filter::Operator::Equal, string(value)),
+            values => status_in(name, values),
+        });
+    }
+    // An unbounded list, too, has Timestamps alone: a string sorts after every one of them.
+    let from = listing.from.unwrap_or(DateTime::UNIX_EPOCH);
+    filters.push(compare(field, field_filter::Operator::GreaterThanOrEqual, instant(from)));
+    if let Some(before) = listing.before {
+        filters.push(compare(field, field_filter::Operator::LessThan, instant(before)));
+    }
+    let direction = if listing.is_newest_first { Direction::Descending } else { Direction::Ascending };
+    let order_by = [field, NAME].map(|name| Order { direction: i32::from(direction), ..ascending(name) }).to_vec();
+    Question { parent, query: structured(selector, all_of(filters), order_by) }
+}
+
+/// Continues a list after a cursor; `None` for one that no list made.
+pub(super) fn list_after(query: &mut StructuredQuery, cursor: &str, documents: &str) -> Option<()> {
+    let (micros, path) = of_cursor(cursor)?;
+    let reference = Value { value_type: Some(ValueType::ReferenceValue(format!("{documents}/{path}"))) };
+    query.start_at = Some(Cursor { values: vec![instant(DateTime::from_timestamp_micros(micros)?), reference], before: false });
+    Some(())
+}
+
+/// The request that counts what a query finds.
+pub(super) fn counted(parent: String, query: StructuredQuery) -> RunAggregationQueryRequest {
+    let count =
+        Aggregation { alias: COUNT.into(), operator: Some(aggregation::Operator::Count(aggregation::Count { up_to: None })) };
+    let counting = StructuredAggregationQuery {
+        aggregations: vec![count],
+        query_type: Some(structured_aggregation_query::QueryType::StructuredQuery(query)),
+    };
+    let query_type = Some(run_aggregation_query_request::QueryType::StructuredAggregationQuery(counting));
+    RunAggregationQueryRequest { parent, query_type, ..RunAggregationQueryRequest::default() }
+}
+
+/// What [`counted`] asked for.
+pub(super) fn count_of(result: &AggregationResult) -> Option<u64> {
+    match result.aggregate_fields.get(COUNT)?.value_type {
+        Some(ValueType::IntegerValue(count)) => u64::try_from(count).ok(),
+        _ => None,
+    }
 }
 
 /// All of a collection below `parent`, by name.

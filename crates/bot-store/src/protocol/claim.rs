@@ -84,6 +84,8 @@ fn claim_writes(
     claimed.instance.phase = next(record.instance.phase, Step::Claim).ok()?;
     let facts = &mut claimed.instance.facts;
     facts.attempt = facts.attempt.max(1);
+    // A backend that queued it directly may have left it out, and lists go by it.
+    facts.created_at = facts.created_at.or(Some(now));
     facts.claim = new_claim(claimer, now);
     let write = Write::update(
         DocumentKey::Instance(claimed.instance.id.clone()),
@@ -148,7 +150,7 @@ pub async fn relaunch(
     instance.facts.claim = new_claim(claimer, now);
     instance.facts.run = None;
     let note = Note::new("controller", "relaunched").detail(reason);
-    let event = event_write(&instance.id, phase, instance.facts.attempt, note, now);
+    let event = event_write(&instance, note, now);
     let write =
         Write::update(DocumentKey::Instance(instance.id.clone()), record.version.clone(), instance.encode(store.naming()));
     let claimed = InstanceRecord { instance, version: record.version.clone() };

@@ -143,7 +143,7 @@ async fn create(
     now: DateTime<Utc>,
 ) -> Result<Enqueued, StoreError> {
     let instance = instance_for(meeting, id.clone(), now);
-    let event = event_write(&id, Phase::Queued, 0, Note::new("controller", "queued"), now);
+    let event = event_write(&instance, Note::new("controller", "queued"), now);
     let witness = event.key.clone();
     let writes = vec![
         Write::create(DocumentKey::Instance(id.clone()), instance.encode(store.naming())),
@@ -194,7 +194,7 @@ async fn link(
         let status = bot_status(instance.phase, instance.facts.outcome.as_ref());
         fields.extend(meeting_result(status, instance.facts.outcome.as_ref(), &instance.facts.artifacts));
     }
-    let event = event_write(&id, instance.phase, instance.facts.attempt, Note::new("controller", "meeting_linked"), now);
+    let event = event_write(&instance, Note::new("controller", "meeting_linked"), now);
     let witness = event.key.clone();
     let writes = vec![
         Write::update(DocumentKey::Instance(id.clone()), existing.version, instance.encode(store.naming())),

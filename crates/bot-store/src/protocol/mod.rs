@@ -9,6 +9,7 @@ pub mod claim;
 pub mod enqueue;
 pub mod heartbeat;
 pub mod paths;
+pub mod prioritize;
 pub mod retain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod rules;
@@ -19,7 +20,7 @@ pub mod slot;
 use bot_model::configuration::Naming;
 use bot_model::document::{BotInstance, DocumentError, Facts, Fields, TimelineEvent};
 use bot_model::ids::InstanceId;
-use bot_model::lifecycle::{IllegalStep, Phase, Step, next};
+use bot_model::lifecycle::{IllegalStep, Step, next};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Version, Write, clock};
@@ -52,7 +53,7 @@ impl InstanceRecord {
 /// What goes on the timeline with a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// `controller`, `manager` or `cli`.
+    /// `controller`, `manager`, `cli` or `api`.
     pub actor: &'static str,
     /// A snake_case name.
     pub event: &'static str,
@@ -114,7 +115,7 @@ async fn commit_change(
     others: Vec<Write>,
 ) -> Result<Advanced, StoreError> {
     let key = DocumentKey::Instance(after.id.clone());
-    let event = event_write(&after.id, after.phase, after.facts.attempt, note, now);
+    let event = event_write(&after, note, now);
     let event_key = event.key.clone();
     let mut writes = vec![Write::update(key, before.version.clone(), after.encode(store.naming())), event];
     writes.extend(others);
@@ -147,19 +148,20 @@ async fn commit_known(store: &dyn Store, writes: Vec<Write>, witness: &DocumentK
     }
 }
 
-/// The write of one timeline event. Its id sorts by time and is unique.
-fn event_write(id: &InstanceId, phase: Phase, attempt: u32, note: Note, now: DateTime<Utc>) -> Write {
+/// The write of one timeline event about an instance as it will be. Its id sorts by time and is unique.
+fn event_write(after: &BotInstance, note: Note, now: DateTime<Utc>) -> Write {
     let stamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
     let event_id = format!("{stamp}-{}", clock::ordered_id().simple());
     let event = TimelineEvent {
         occurred_at: now,
-        phase,
+        phase: after.phase,
         event: note.event.into(),
         actor: note.actor.into(),
-        attempt,
+        attempt: after.facts.attempt,
         detail: note.detail,
+        creator_organization_id: after.facts.creator_organization_id.clone(),
     };
-    Write::create(DocumentKey::Event(id.clone(), event_id), as_fields(&event))
+    Write::create(DocumentKey::Event(after.id.clone(), event_id), as_fields(&event))
 }
 
 fn as_fields(value: &impl serde::Serialize) -> Fields {

@@ -1,12 +1,14 @@
 //! The file's tables and their version.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{from_sqlite, refused};
+use super::{fields_of, from_sqlite, refused};
 use crate::StoreError;
+use crate::key_path::key_of;
+use crate::listing::Listed;
 
 /// Raised with every change of the tables; a file of a higher one is refused.
-const FILE_VERSION: i64 = 1;
+const FILE_VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS store (revision INTEGER NOT NULL);
@@ -17,18 +19,52 @@ CREATE TABLE IF NOT EXISTS documents (
     parent TEXT NOT NULL,
     collection_id TEXT NOT NULL,
     fields TEXT NOT NULL,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    listed_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, parent, path);
 ";
 
-/// Makes the tables where they are missing.
-pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
+/// What lists go by: the instant of each kind in microseconds, and the fields that are asked for most.
+const LISTS: &str = "
+CREATE INDEX IF NOT EXISTS listed ON documents (kind, listed_at, path) WHERE listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS listed_by_organization
+    ON documents (kind, json_extract(fields, '$.creator_organization_id'), listed_at, path) WHERE listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS listed_by_phase
+    ON documents (kind, json_extract(fields, '$.phase'), listed_at, path) WHERE kind = 'instance' AND listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS listed_by_outcome
+    ON documents (kind, json_extract(fields, '$.outcome_kind'), listed_at, path) WHERE kind = 'instance' AND listed_at IS NOT NULL;
+";
+
+/// Makes the tables where they are missing, and brings those of an older version up to date, in one transaction.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| from_sqlite("open", &error);
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     if version > FILE_VERSION {
         let message = format!("the file has version {version}, this program knows {FILE_VERSION}: use the newer program");
         return Err(refused("open", message));
     }
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FILE_VERSION}; COMMIT;")).map_err(failed)
+    transaction.execute_batch(TABLES).map_err(failed)?;
+    if version == 1 {
+        add_instants(&transaction)?;
+    }
+    transaction.execute_batch(&format!("{LISTS} PRAGMA user_version = {FILE_VERSION};")).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+/// From version 1 to 2: every document gets its place in the lists.
+fn add_instants(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| from_sqlite("open", &error);
+    transaction.execute_batch("ALTER TABLE documents ADD COLUMN listed_at INTEGER;").map_err(failed)?;
+    let mut all = transaction.prepare("SELECT path, fields FROM documents").map_err(failed)?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>().map_err(failed)?;
+    let mut update = transaction.prepare("UPDATE documents SET listed_at = ? WHERE path = ?").map_err(failed)?;
+    for (path, fields) in rows {
+        let kind = key_of(&path).as_ref().and_then(Listed::of);
+        let micros = kind.and_then(|kind| kind.micros(&fields_of(&fields).ok()?));
+        update.execute(params![micros, path]).map_err(failed)?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The bucket: `gs://` by Google's own crate, `s3://` and `file://` by object_store, behind five verbs.
+//! The bucket: `gs://` by Google's own crate, `s3://` and `file://` by object_store, behind a few verbs.
 //!
 //! Raw objects are written create-only: their names hold their checksums, so "exists already" means "identical". Final files
 //! may be replaced until `done`. Every call has a wall-clock limit for each try (a hanging store is a failing store) and for all
@@ -6,16 +6,22 @@
 
 mod gcs;
 mod portable;
+pub mod retry;
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 
 pub use gcs::Gcs;
 pub use portable::Portable;
 
 use crate::retry::retried;
+
+/// The bytes of an object, or of a part of it.
+pub type ByteStream = BoxStream<'static, Result<Bytes, ObjectError>>;
 
 /// Opening a bucket may ask a metadata server for credentials.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
@@ -168,6 +174,26 @@ impl Objects {
             }
         })
         .await
+    }
+
+    /// A part of an object as it arrives, or `None` where there is none. Opening is tried again; what breaks off underway is an error of
+    /// the stream, and the caller asks for the rest.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn read(&self, name: &str, range: Range<u64>) -> Result<Option<ByteStream>, ObjectError> {
+        self.tried("get", Duration::from_secs(10), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.read(name, range.clone()).await,
+                Self::Portable(portable) => portable.read(name, range.clone()).await,
+            }
+        })
+        .await
+    }
+
+    /// The name of an object of this bucket from its full address; `None` for one that lies elsewhere.
+    pub fn name_of<'a>(&self, address: &'a str) -> Option<&'a str> {
+        address.strip_prefix(self.address("").as_str()).filter(|name| !name.is_empty())
     }
 
     /// Size and checksum of an object, or `None` where there is none.

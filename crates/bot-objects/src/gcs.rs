@@ -3,15 +3,18 @@
 //! The crate lists objects over gRPC only; listing and deleting go over the JSON API here, with the
 //! crate's credentials. `STORAGE_EMULATOR_HOST` names a local server without credentials, for tests.
 
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, stream};
 use google_cloud_auth::credentials::{CacheableResource, Credentials, anonymous};
 use google_cloud_storage::Error as GoogleError;
 use google_cloud_storage::client::Storage;
+use google_cloud_storage::model_ext::ReadRange;
 use serde::Deserialize;
 
-use super::{Head, Label, ObjectError, Put, permanent};
+use super::{ByteStream, Head, Label, ObjectError, Put, permanent};
 
 /// A bucket, and what it takes to reach it.
 #[derive(Debug, Clone)]
@@ -130,6 +133,20 @@ impl Gcs {
             bytes.extend_from_slice(&chunk.map_err(|error| from_google("get", &error))?);
         }
         Ok(Some(bytes.freeze()))
+    }
+
+    pub(super) async fn read(&self, name: &str, range: Range<u64>) -> Result<Option<ByteStream>, ObjectError> {
+        let part = ReadRange::segment(range.start, range.end.saturating_sub(range.start));
+        let found = match self.storage.read_object(self.resource(), self.name(name)).set_read_range(part).send().await {
+            Ok(found) => found,
+            Err(error) if error.http_status_code() == Some(404) => return Ok(None),
+            Err(error) => return Err(from_google("get", &error)),
+        };
+        let chunks = stream::unfold(found, |mut found| async move {
+            let chunk = found.next().await?;
+            Some((chunk.map_err(|error| from_google("get", &error)), found))
+        });
+        Ok(Some(chunks.boxed()))
     }
 
     pub(super) async fn head(&self, name: &str) -> Result<Option<Head>, ObjectError> {

@@ -1,18 +1,19 @@
 //! S3 and local folders, by object_store.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Head, Label, ObjectError, Put, permanent};
+use super::{ByteStream, Head, Label, ObjectError, Put, permanent};
 
 /// A bucket of S3, or a folder.
 #[derive(Debug, Clone)]
@@ -73,6 +74,15 @@ impl Portable {
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, ObjectError> {
         match self.store.get(&self.path(name)).await {
             Ok(found) => found.bytes().await.map(Some).map_err(|error| from_store("get", &error)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(from_store("get", &error)),
+        }
+    }
+
+    pub(super) async fn read(&self, name: &str, range: Range<u64>) -> Result<Option<ByteStream>, ObjectError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        match self.store.get_opts(&self.path(name), options).await {
+            Ok(found) => Ok(Some(found.into_stream().map_err(|error| from_store("get", &error)).boxed())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(from_store("get", &error)),
         }

@@ -1,0 +1,91 @@
+//! The API from outside, over real HTTP: one suite, on the embedded store and on Firestore's emulator.
+//!
+//! Each case starts a server on a store of its own. As in bot-store's suite, one test starts the emulator and runs itself again with
+//! `FIRESTORE_EMULATOR_HOST`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
+
+mod access;
+mod bots;
+mod events;
+mod limits;
+mod meetings;
+mod recordings;
+mod site;
+
+use std::future::Future;
+use std::io::Write as _;
+use std::pin::Pin;
+
+const EMULATOR_HOST: &str = "FIRESTORE_EMULATOR_HOST";
+const THIS_TEST: &str = "the_api_holds_on_the_firestore_emulator";
+
+type Case = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Names the cases once: each is an `async fn(String)` of the `STORE_URL` of a fresh store.
+macro_rules! cases {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        $( #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let folder = tempfile::tempdir().unwrap();
+            $module::$name(format!("sqlite:{}", folder.path().join("store.sqlite").display())).await;
+        } )*
+
+        fn all() -> Vec<(&'static str, Case)> {
+            let fresh = || format!("firestore:api-{}", uuid::Uuid::now_v7().simple());
+            vec![$( (stringify!($name), Box::pin($module::$name(fresh()))) ),*]
+        }
+    };
+}
+
+cases![
+    access::nothing_is_answered_without_a_live_key_of_the_right_role,
+    access::a_key_sees_and_changes_its_own_organization_alone,
+    access::a_revoked_key_works_no_longer_than_said,
+    access::every_change_is_in_the_audit_log,
+    meetings::a_meeting_is_scheduled_read_changed_and_cancelled,
+    meetings::the_same_occurrence_is_already_there,
+    meetings::a_meeting_that_is_due_has_its_bot_at_once,
+    meetings::two_operators_at_once_have_one_winner_and_the_other_is_told,
+    meetings::a_batch_judges_each_meeting_by_itself,
+    meetings::lists_come_in_pages_and_by_filters,
+    meetings::a_repeated_request_gets_the_first_answer_again,
+    meetings::sixteen_at_once_under_one_key_make_one_meeting,
+    meetings::the_seeds_names_work,
+    bots::bots_are_listed_read_and_counted,
+    bots::a_bot_leaves_and_its_meeting_is_armed_again,
+    bots::priority_changes_in_the_queue_alone,
+    events::a_stream_tells_what_happens_and_resumes_without_a_gap,
+    events::a_stream_is_confined_to_its_organization,
+    recordings::files_come_whole_and_in_ranges,
+    limits::what_is_malformed_is_refused_with_a_problem,
+    limits::every_route_is_in_the_document_and_every_operation_of_it_answers,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_holds_on_the_firestore_emulator() {
+    if std::env::var_os(EMULATOR_HOST).is_some() {
+        return run_all().await;
+    }
+    let Some(emulator) = bot_store::emulator::start().await else { return };
+    let again = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", THIS_TEST, "--nocapture"])
+        .env(EMULATOR_HOST, emulator.host())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .unwrap();
+    assert!(again.success(), "the cases above failed on the emulator");
+}
+
+async fn run_all() {
+    let (mut failed, mut stderr) = (Vec::new(), std::io::stderr());
+    for (name, case) in all() {
+        let began = std::time::Instant::now();
+        let passed = tokio::spawn(case).await.is_ok();
+        let word = if passed { "ok  " } else { "FAIL" };
+        let _ = writeln!(stderr, "firestore {word} {name} ({} ms)", began.elapsed().as_millis());
+        failed.extend((!passed).then_some(name));
+    }
+    assert!(failed.is_empty(), "failed on Firestore: {failed:?}");
+}

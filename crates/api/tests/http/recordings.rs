@@ -1,0 +1,59 @@
+//! Files out of the bucket.
+
+use api::access::Role;
+use serde_json::json;
+
+use crate::site::{Site, at, bot, instance};
+
+pub(crate) async fn files_come_whole_and_in_ranges(url: String) {
+    let site = Site::new(&url).await;
+    let key = site.key(Role::Viewer, &["a"]).await;
+    let video: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let people = br#"{"participants":[{"name":"Ada"}]}"#;
+    let mut value = bot("a", "done", &at(0));
+    let artifact =
+        |name: &str, object: String, bytes: usize| json!({"name": name, "object": object, "bytes": bytes, "crc32c": "0badcafe"});
+    value["artifacts"] = json!([
+        artifact("video", site.file("x/video.mp4", &video), video.len()),
+        artifact("timeline", site.file("x/timeline.json", people), people.len()),
+        artifact("audio", "gs://elsewhere/x/audio.m4a".into(), 5),
+        artifact("manifest", format!("file://{}/x/gone.json", site.bucket.path().display()), 5),
+    ]);
+    site.put(instance("b"), value).await;
+    let list = site.get("/v1/bots/b/artifacts", &key).await;
+    let path = list.body["artifacts"][0]["href"].as_str().unwrap().to_owned();
+    assert_eq!((list.status, list.body["artifacts"].as_array().unwrap().len()), (200, 4));
+    let fetch = async |headers: &[(&'static str, &str)]| {
+        let request =
+            headers.iter().fold(site.ask("GET", &path, &key), |request, (name, value)| request.header(*name, value.to_string()));
+        let response = request.send().await.unwrap();
+        let header =
+            |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        (response.status().as_u16(), header("content-range"), header("etag"), response.bytes().await.unwrap())
+    };
+    let whole = fetch(&[]).await;
+    assert_eq!((whole.0, whole.3.as_ref() == video, whole.2.as_str()), (200, true, "\"0badcafe\""));
+    for (range, expected) in [
+        ("bytes=10-19", 10..20),
+        ("bytes=299990-", 299_990..300_000),
+        ("bytes=-5", 299_995..300_000),
+        ("bytes=0-9999999", 0..300_000),
+    ] {
+        let (status, content_range, _, bytes) = fetch(&[("range", range)]).await;
+        assert_eq!((status, bytes.as_ref()), (206, &video[expected.clone()]), "{range}");
+        assert_eq!(content_range, format!("bytes {}-{}/300000", expected.start, expected.end - 1));
+    }
+    assert_eq!(fetch(&[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await.3.len(), video.len());
+    assert_eq!(fetch(&[("range", "bytes=1-2"), ("if-range", "\"0badcafe\"")]).await.0, 206);
+    assert_eq!(fetch(&[("if-none-match", "\"0badcafe\"")]).await.0, 304);
+    let outside = Site::send(site.ask("GET", &path, &key).header("range", "bytes=300000-")).await;
+    assert_eq!((outside.problem(), &outside.body["bytes"]), ("range-not-satisfiable", &json!(300_000)));
+    let head = site.ask("HEAD", &path, &key).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "300000"));
+    assert_eq!(site.get("/v1/bots/b/participants", &key).await.body["participants"][0]["name"], "Ada");
+    for missing in
+        ["/v1/bots/b/artifacts/audio.m4a", "/v1/bots/b/artifacts/..%2Fx", "/v1/bots/b/artifacts/none", "/v1/bots/b/recording"]
+    {
+        assert_eq!(site.get(missing, &key).await.problem(), "not-found", "{missing}");
+    }
+}
