@@ -321,7 +321,6 @@ async fn update(
     let DocumentKey::Meeting(path) = &record.key else { return Ok(None) };
     fields.insert("updated_at".into(), json!(now));
     fields.insert("updated_by".into(), json!(who.principal.name));
-    fields.insert("api_request_id".into(), json!(who.request_id));
     let (id, organization) = (api.meeting_id(path), organization(&record.fields));
     let entry = Entry { action, target: &id, organization: &organization, request_id: &who.request_id };
     let writes =

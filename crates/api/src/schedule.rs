@@ -154,7 +154,8 @@ fn checked(
     fields.insert("created_at".into(), json!(now));
     fields.insert("updated_at".into(), json!(now));
     fields.insert("updated_by".into(), json!(who.principal.name));
-    fields.insert("api_request_id".into(), json!(who.request_id));
+    // Tells our own write from a twin's in the same batch, where a commit's answer was lost.
+    fields.insert("api_write_id".into(), json!(clock::random_id().to_string()));
     let mut reasons = reasons_against(new, owner, start, now);
     if let Err(problem) = Meeting::decode(&path(api, "probe")?, &fields, naming) {
         reasons.extend(problem.reasons);
@@ -239,7 +240,7 @@ async fn create(
     while generation <= MOST_GENERATIONS {
         let key = DocumentKey::Meeting(path(api, first.generation(generation).as_str())?);
         if let Some(record) = api.store().read(&key).await? {
-            let is_ours = record.fields.get("api_request_id") == Some(&json!(who.request_id));
+            let is_ours = record.fields.get("api_write_id") == fields.get("api_write_id");
             if is_same(api, &record, occurrence) {
                 return Ok(if is_ours && !has_link(api, &record) { Created::New(record) } else { Created::Found(record) });
             }

@@ -17,7 +17,8 @@ pub(crate) async fn what_is_malformed_is_refused_with_a_problem(url: String) {
         ("application/json", "{".into(), "malformed-body"),
         ("application/json", String::new(), "malformed-body"),
         ("application/json", "\u{0}".into(), "malformed-body"),
-        ("application/json", deep, "malformed-body"),
+        // Its type is wrong before its depth matters.
+        ("application/json", deep, "invalid"),
         ("application/json", "[]".into(), "invalid"),
         ("application/json", "{}".into(), "invalid"),
         ("application/json", format!("\"{}\"", "x".repeat(600_000)), "too-large"),
