@@ -187,7 +187,7 @@ async fn a_black_picture_and_a_sound_above_full_scale_are_told_and_weighed() {
         assert!(told.contains(&signal.to_owned()), "no {signal}: {told:?}");
     }
     let part = stretches(&bot, 0);
-    let figures = Figures::sum(&part.iter().map(|stretch| stretch.figures.clone()).collect::<Vec<_>>());
+    let figures = Figures::sum(&part.iter().map(|stretch| stretch.figures).collect::<Vec<_>>());
     let quality = Quality::of(&[part], &[figures.watched_secs], 100.0).unwrap();
     println!("{figures:?} {quality:?}");
     assert!(figures.black_secs > 15.0 && figures.clipped_secs > 10.0, "{figures:?}");

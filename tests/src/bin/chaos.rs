@@ -37,17 +37,41 @@ struct Args {
 async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     if std::env::var_os(EMULATOR).is_some() {
-        return rounds(&args).await;
+        // Whoever interrupts it leaves nothing running: what is dropped here ends its processes.
+        return tokio::select! {
+            ended = rounds(&args) => ended,
+            interrupted = interrupted() => interrupted.map(|()| ExitCode::FAILURE),
+        };
     }
     // Again, with the emulator in the environment, where the store's adapter looks for it.
     let emulator = bot_store::emulator::start().await.context("install the Firestore emulator")?;
-    let again = tokio::process::Command::new(std::env::current_exe()?)
+    let mut again = tokio::process::Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(EMULATOR, emulator.host())
         .kill_on_drop(true)
-        .status()
-        .await?;
-    Ok(if again.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        .spawn()?;
+    let ended = tokio::select! {
+        ended = again.wait() => ended?,
+        interrupted = interrupted() => {
+            interrupted?;
+            if let Some(pid) = again.id().and_then(|id| i32::try_from(id).ok()) {
+                tests::chaos::runs::signal(pid, rustix::process::Signal::TERM);
+            }
+            again.wait().await?
+        }
+    };
+    Ok(if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Answers at SIGINT or SIGTERM.
+async fn interrupted() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 async fn rounds(args: &Args) -> Result<ExitCode> {
