@@ -214,7 +214,8 @@ impl Quality {
         let whole = Figures::sum(&figures);
         let mut events: Vec<Noted> = parts.iter().flatten().flat_map(|stretch| stretch.events.clone()).collect();
         events.sort_by_key(|event| event.at);
-        let gap_secs: f64 = gaps_secs.iter().sum();
+        // The sum of nothing is -0.0.
+        let gap_secs: f64 = gaps_secs.iter().fold(0.0, |sum, secs| sum + secs);
         let mut findings = findings(&whole, gap_secs, duration_secs);
         findings.extend(raised(&events));
         let verdict = findings.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Good);
