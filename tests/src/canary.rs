@@ -176,6 +176,12 @@ mod tests {
         command.arg("30").env("X", Kind::Cookie.text());
         std::os::unix::process::CommandExt::arg0(&mut command, format!("sleep-{}", Kind::Token.text()));
         let mut child = command.spawn().expect("sleep");
+        // A process that has just begun has no command line for a moment.
+        let line = format!("/proc/{}/cmdline", child.id());
+        let begun = std::time::Instant::now();
+        while std::fs::read(&line).expect("its command line").is_empty() && begun.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+        }
         let kinds: Vec<Kind> =
             in_process(i32::try_from(child.id()).expect("an id"), "sleep").into_iter().map(|(_, kind)| kind).collect();
         child.kill().and_then(|()| child.wait()).expect("its end");

@@ -267,6 +267,8 @@ fn crashed(seen: &Observation) -> Action {
     let reason = seen.trouble.map_or("run_lost", TroubleKind::as_str);
     match (finalizes || seen.is_cancelled || !seen.is_meeting_on, seen.is_recorded) {
         (true, true) => finalize(seen, reason),
+        // It recorded, and could not say how much of it is in the bucket: a run that joins nothing looks there.
+        (true, false) if seen.phase == Phase::Recording => finalize(seen, reason),
         // Finalizing without a segment in the bucket: whatever there was is in no reach any more.
         (true, false) => given_up(seen),
         (false, _) if seen.attempt < MAX_ATTEMPTS => after_backoff(seen, Action::Relaunch(reason)),

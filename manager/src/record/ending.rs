@@ -1,11 +1,14 @@
 //! After the call: what becomes of the recording, and with which exit code the run ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bot_model::document::{Artifact, Facts};
+use bot_model::document::{Artifact, Facts, RecordingProgress};
 use bot_model::exit_code::ExitCode;
 use bot_model::lifecycle::{Step, next};
+use bot_model::object_prefix::ObjectPrefix;
 use bot_model::outcome::{Outcome, OutcomeClass, OutcomeKind};
+use bot_model::segment::{RawKind, RawName};
 use bot_store::clock;
 use bot_store::kill_point::KillPoint;
 use bot_store::protocol::settle::settle;
@@ -30,7 +33,7 @@ pub(super) async fn end(
     config: &Config,
     keeper: &mut Keeper<'_>,
     objects: &Objects,
-    called: Called,
+    mut called: Called,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<ExitCode, RunError> {
     match &called.cut_short {
@@ -48,7 +51,17 @@ pub(super) async fn end(
         None => {}
     }
     if !is_recorded(&called) {
+        match of_earlier_runs(keeper, objects, config.patience.settle, stop).await {
+            Ok(progress) => called.progress = progress,
+            Err(code) => return Ok(code),
+        }
+    }
+    if !is_recorded(&called) {
         return nothing_recorded(config, keeper, called.outcome, stop).await;
+    }
+    // It was in the call, in an earlier attempt.
+    if called.outcome.kind == OutcomeKind::EndedBeforeAdmission {
+        called.outcome = Outcome::new(OutcomeKind::HostEnded);
     }
     let entered = tokio::select! {
         biased;
@@ -65,6 +78,39 @@ pub(super) async fn end(
 
 fn is_recorded(called: &Called) -> bool {
     called.progress.as_ref().is_some_and(|progress| progress.segments > 0)
+}
+
+/// What lies in the bucket without the document's knowing: an earlier run carried it out while the store was away, and ended before it
+/// could say so. What is not found here is settled as not recorded, so without an answer the run ends and nothing is settled.
+async fn of_earlier_runs(
+    keeper: &Keeper<'_>,
+    objects: &Objects,
+    limit: Duration,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<Option<RecordingProgress>, ExitCode> {
+    let facts = keeper.facts();
+    let Some(folder) = facts.gcs_path.as_ref().map(ObjectPrefix::raw_folder) else { return Ok(None) };
+    let mut pauses = Pauses::over(limit, LONGEST_PAUSE);
+    let found = loop {
+        match objects.list(&folder).await {
+            Ok(found) => break found,
+            Err(error) => tracing::warn!(%error, "whether earlier runs recorded something cannot be told yet"),
+        }
+        let Some(pause) = pauses.next() else { return Err(ExitCode::FinalizeNeeded) };
+        tokio::select! {
+            biased;
+            () = stopped(stop) => return Err(ExitCode::Terminated),
+            () = sleep(pause) => {}
+        }
+    };
+    let names: Vec<RawName> = found.iter().filter_map(|name| RawName::parse(name)).collect();
+    let segments = names.iter().filter(|name| matches!(name.kind, RawKind::Segment(_))).count() as u64;
+    let parts: BTreeSet<_> = names.iter().map(|name| (&name.run, name.part)).collect();
+    let started_at = facts.start_time.or(facts.created_at).unwrap_or_else(clock::now);
+    Ok((segments > 0).then(|| {
+        tracing::info!(segments, "an earlier run carried out what the document knows nothing of");
+        RecordingProgress { started_at, ended_at: None, parts: parts.len() as u32, segments, bytes: 0 }
+    }))
 }
 
 /// SIGTERM, in the call or after it. How a call ended by itself is written down even now: a bot must not join it again.

@@ -5,6 +5,7 @@ use bot_model::object_prefix::ObjectName;
 use bot_model::outcome::OutcomeKind;
 use bot_model::scratch::EarlierRun;
 use bot_model::session::SessionPhase;
+use bot_store::{DocumentKey, Write};
 use manager::leftover;
 use rustix::process::Signal;
 use serde_json::json;
@@ -76,6 +77,39 @@ async fn a_run_that_meets_a_cancelled_meeting_still_makes_files_of_what_a_killed
     assert_eq!(sidecar.starts(), 0);
     assert_eq!(bench.instance().await.instance.phase, Phase::Done);
     assert_eq!(decoded(&bench.file(ObjectName::Video)).0, PART_FRAMES);
+}
+
+/// The store was away while it recorded, and the manager was killed before it could say what it had carried out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_finds_the_call_over_makes_files_of_what_lies_in_the_bucket_unbeknown_to_the_document() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut first = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.close_segments(3);
+    until("the segments in the bucket", async || bench.carried().await >= 3).await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+    let record = bench.instance().await;
+    let mut unknowing = record.instance.clone();
+    unknowing.facts.recording = None;
+    let fields = unknowing.encode(bench.store.naming());
+    let write = Write::update(DocumentKey::Instance(unknowing.id), record.version, fields);
+    assert!(bench.store.commit(vec![write]).await.unwrap().is_applied());
+    assert!(!bench.instance().await.instance.is_recorded());
+    bench.relaunch().await;
+
+    let other = bench.folder.path().join("second");
+    std::fs::create_dir_all(&other).unwrap();
+    let sidecar = Sidecar::start(&other).await;
+    let mut second = Manager::start(&bench, "record", "r2", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.end(OutcomeKind::EndedBeforeAdmission);
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    let done = bench.instance().await.instance;
+    assert_eq!((done.phase, done.facts.outcome.unwrap().kind), (Phase::Done, OutcomeKind::HostEnded));
+    assert_eq!(decoded(&bench.file(ObjectName::Video)), (PART_FRAMES, String::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
