@@ -191,6 +191,27 @@ async fn c5_a_meeting_cancelled_before_the_launch_is_not_launched() {
     assert!(site.fleet.started().is_empty());
 }
 
+/// Asked to leave while its launch was under way, which then failed: nobody is there to obey.
+#[tokio::test]
+async fn a_bot_that_was_called_back_and_is_queued_again_with_nothing_recorded_is_cancelled() {
+    let site = Site::new(4).await;
+    let id = site.queue("called-back", json!({"cancel_requested_at": Utc::now()})).await;
+    let record = site.record(&id).await;
+    assert!(record.instance.facts.cancel_requested_at.is_some());
+    let controller = site.controller("c");
+    let meeting = site.meeting("meetings/m", json!({"bot_instance_id": id})).await;
+    let mut linked = record.instance.clone();
+    linked.facts.meeting_path = Some(meeting.clone());
+    let fields = linked.encode(site.store.naming());
+    let write = bot_store::Write::update(DocumentKey::Instance(id.clone()), record.version, fields);
+    assert!(site.store.commit(vec![write]).await.unwrap().is_applied());
+    controller.claim(Utc::now()).await.unwrap();
+    assert_eq!(site.record(&id).await.instance.phase, Phase::Queued, "nothing is launched for it");
+    controller.cancel(Look::Everything, Utc::now()).await.unwrap();
+    assert_eq!(site.record(&id).await.instance.phase, Phase::Cancelled);
+    assert!(site.fleet.started().is_empty());
+}
+
 #[tokio::test]
 async fn a_running_bot_is_asked_to_leave_when_its_meeting_is_cancelled_or_deleted() {
     for deletes in [false, true] {

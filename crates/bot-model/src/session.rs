@@ -196,6 +196,26 @@ pub struct SessionState {
     pub last_event: u64,
 }
 
+impl SessionState {
+    /// Of a process that was started `now` and has been given no session yet.
+    pub fn idle(boot_id: String, now: DateTime<Utc>) -> Self {
+        Self {
+            boot_id,
+            session_id: None,
+            phase: SessionPhase::Idle,
+            phase_since: now,
+            admitted_at: None,
+            left_at: None,
+            others_in_call: None,
+            people: PeopleNow::default(),
+            has_greeted: false,
+            media: MediaHealth::default(),
+            end: None,
+            last_event: 0,
+        }
+    }
+}
+
 /// What the watchdogs see.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MediaHealth {

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bot_model::outcome::OutcomeKind;
 use bot_model::segment::{INIT_FILE, PART_INFO_FILE, part_folder, segment_file};
-use bot_model::session::{LeaveRequest, MediaHealth, SessionEnd, SessionPhase, SessionState, StartSession};
+use bot_model::session::{LeaveRequest, SessionEnd, SessionPhase, SessionState, StartSession};
 use chrono::Utc;
 
 use crate::bench::{Capture, epoch, record};
@@ -42,20 +42,7 @@ impl Sidecar {
     /// Starts it with one part of three segments to lay down, recorded below `folder`.
     pub(crate) async fn start(folder: &Path) -> Self {
         record(&folder.join("template"), 0, &Capture::starting(epoch()));
-        let state = SessionState {
-            boot_id: "boot-1".into(),
-            session_id: None,
-            phase: SessionPhase::Idle,
-            phase_since: Utc::now(),
-            admitted_at: None,
-            left_at: None,
-            others_in_call: None,
-            people: bot_model::session::PeopleNow::default(),
-            has_greeted: false,
-            media: MediaHealth::default(),
-            end: None,
-            last_event: 0,
-        };
+        let state = SessionState::idle("boot-1".into(), Utc::now());
         let template = folder.join("template").join(part_folder(0));
         let script = Script {
             state,

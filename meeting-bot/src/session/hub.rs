@@ -55,20 +55,7 @@ impl Default for Hub {
 impl Hub {
     /// Idle, with a new boot id.
     pub fn new() -> Self {
-        let state = SessionState {
-            boot_id: uuid::Uuid::new_v4().to_string(),
-            session_id: None,
-            phase: SessionPhase::Idle,
-            phase_since: Utc::now(),
-            admitted_at: None,
-            left_at: None,
-            others_in_call: None,
-            people: PeopleNow::default(),
-            has_greeted: false,
-            media: MediaHealth::default(),
-            end: None,
-            last_event: 0,
-        };
+        let state = SessionState::idle(uuid::Uuid::new_v4().to_string(), Utc::now());
         let (events, roster) = (VecDeque::new(), Vec::new());
         let inner = Inner { state, events, roster, polled_at: Instant::now(), screenshot: None, page: None };
         Self { inner: Mutex::new(inner), version: watch::Sender::new(0), leave: watch::Sender::new(None) }

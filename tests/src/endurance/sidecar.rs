@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bot_model::session::{LeaveRequest, MediaHealth, PeopleNow, SessionEnd, SessionPhase, SessionState, StartSession};
+use bot_model::session::{LeaveRequest, SessionEnd, SessionPhase, SessionState, StartSession};
 use chrono::Utc;
 
 /// The running sidecar; it ends with the runtime.
@@ -24,20 +24,7 @@ impl Sidecar {
     /// # Errors
     /// When no port is to be had.
     pub async fn start() -> Result<Self> {
-        let state = SessionState {
-            boot_id: "endurance".into(),
-            session_id: None,
-            phase: SessionPhase::Idle,
-            phase_since: Utc::now(),
-            admitted_at: None,
-            left_at: None,
-            others_in_call: Some(1),
-            people: PeopleNow::default(),
-            has_greeted: false,
-            media: MediaHealth::default(),
-            end: None,
-            last_event: 0,
-        };
+        let state = SessionState { others_in_call: Some(1), ..SessionState::idle("endurance".into(), Utc::now()) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let sidecar = Self { url, state: Arc::new(Mutex::new(state)) };

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bot_model::outcome::OutcomeKind;
 use bot_model::segment::{INIT_FILE, PART_INFO_FILE, part_folder, segment_file};
-use bot_model::session::{LeaveRequest, MediaHealth, PeopleNow, SessionEnd, SessionPhase, SessionState, StartSession};
+use bot_model::session::{LeaveRequest, SessionEnd, SessionPhase, SessionState, StartSession};
 use chrono::Utc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -70,20 +70,7 @@ impl Bot {
 
 impl Script {
     fn new(folder: &Path) -> Self {
-        let state = SessionState {
-            boot_id: uuid::Uuid::new_v4().to_string(),
-            session_id: None,
-            phase: SessionPhase::Idle,
-            phase_since: Utc::now(),
-            admitted_at: None,
-            left_at: None,
-            others_in_call: None,
-            people: PeopleNow::default(),
-            has_greeted: false,
-            media: MediaHealth::default(),
-            end: None,
-            last_event: 0,
-        };
+        let state = SessionState::idle(uuid::Uuid::new_v4().to_string(), Utc::now());
         Self { folder: folder.to_owned(), session: None, closed: 0, state }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bot_model::outcome::OutcomeKind;
-use bot_model::session::{DEAD_MAN_SWITCH, MediaHealth, PeopleNow, SessionEnd, SessionPhase, SessionState, StartSession};
+use bot_model::session::{DEAD_MAN_SWITCH, SessionEnd, SessionPhase, SessionState, StartSession};
 use chrono::Utc;
 use tokio::sync::watch;
 
@@ -35,20 +35,7 @@ struct Inner {
 
 impl Session {
     pub(super) fn new(stage: PathBuf, run: String) -> Self {
-        let state = SessionState {
-            boot_id: uuid::Uuid::new_v4().simple().to_string(),
-            session_id: None,
-            phase: SessionPhase::Idle,
-            phase_since: Utc::now(),
-            admitted_at: None,
-            left_at: None,
-            others_in_call: None,
-            people: PeopleNow::default(),
-            has_greeted: false,
-            media: MediaHealth::default(),
-            end: None,
-            last_event: 0,
-        };
+        let state = SessionState::idle(uuid::Uuid::new_v4().simple().to_string(), Utc::now());
         let inner = Mutex::new(Inner { state, polled: None });
         Self { stage, run, inner, leaving: watch::channel(None).0, ending: watch::channel(false).0 }
     }
