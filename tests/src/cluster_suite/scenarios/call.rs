@@ -42,7 +42,9 @@ pub(super) async fn success(stage: &Stage<'_>) -> Result<Ended> {
     let done = stage.instance("done", |one| one.phase() == "done").await?;
     ensure!(done.outcome().0 == "host_ended", "{}", done.summary());
     let judged = stage.judged(&done).await?;
-    ensure!(judged.duration_secs > RECORDED.as_secs_f64() - 2.0 && judged.silent_seconds == 0, "{judged:?}");
+    // The room falls silent as it ends, and the bot needs a moment to see it: the last second may be without sound.
+    ensure!(judged.duration_secs > RECORDED.as_secs_f64() - 2.0 && judged.silent_seconds <= 1, "{judged:?}");
+    ensure!(judged.beeps as f64 > RECORDED.as_secs_f64() - 2.0, "{judged:?}");
     let name = done.job()?;
     stage.jobs("the Job's completion", &name, |jobs| jobs.iter().all(|job| job.is_over)).await?;
     ensure!(stage.history.jobs(&name).len() == 1 && stage.history.pods(&name).len() == 1, "more than one Job or pod");
