@@ -27,14 +27,39 @@ if [ -z "${FIRESTORE_EMULATOR_JAR:-}" ]; then
 fi
 echo "== the set-up itself, against stand-ins"
 tests/setup/run.sh
-echo "== building the binaries that the black-box suites start"
-cargo build --workspace --bins --locked
+# The integration suites among the given paths, as cargo's options: a file, or a folder with a `main.rs`, each.
+suites() {
+  local path
+  for path in "$@"; do
+    if [ -f "$path/main.rs" ]; then
+      echo "--test=$(basename "$path")"
+    elif [ "${path%.rs}" != "$path" ]; then
+      echo "--test=$(basename "$path" .rs)"
+    fi
+  done
+}
+
+# Everything is chosen from the whole workspace, so that each crate is built once, with one set of features.
+run() {
+  local threads=$1
+  shift
+  cargo test --workspace --locked --no-fail-fast "$@" -- --test-threads="$threads" || failed=1
+}
+
+echo "== building the binaries and the suites"
+cargo build --workspace --all-targets --locked
 failed=0
-echo "== unit, property and conformance suites"
-# These wait more than they work: a third at once on two cores.
-cargo test --workspace --exclude tests --all-targets --locked --no-fail-fast -- --test-threads="$(($(nproc) + 1))" || failed=1
+several=$(($(nproc) + 1))
+# These black-box suites wait for a cluster or a store and judge no picture.
+patient=(--test=it_cluster_suite --test=it_cluster_suite_binary --test=it_kubernetes --test=it_kubernetes_stub --test=it_cli)
+mapfile -t others < <(suites controller/tests/* manager/tests/* meeting-bot/tests/* crates/*/tests/*)
+mapfile -t alone < <(suites tests/tests/* | grep -vxF -e "$(printf '%s\n' "${patient[@]}")")
+echo "== unit, property and conformance suites (these wait more than they work: a third at once on two cores)"
+run "$several" --lib --bins "${others[@]}"
+echo "== black-box suites that mostly wait"
+run "$several" "${patient[@]}"
 echo "== black-box suites (one at a time: each has browsers of its own)"
-cargo test --package tests --all-targets --locked --no-fail-fast -- --test-threads=1 || failed=1
+run 1 "${alone[@]}"
 # Again at the end, where it is read.
 if [ -z "${FIRESTORE_EMULATOR_JAR:-}" ]; then tell_of_the_missing_emulator; fi
 exit "$failed"

@@ -4,13 +4,13 @@
 mod bot;
 mod bundle;
 mod disk;
+mod drift;
 mod identity;
 mod legacy;
 mod media;
 mod people;
 mod remedies;
 mod replica;
-mod steady;
 
 use std::time::Duration;
 
