@@ -50,13 +50,13 @@ echo "== building the binaries and the suites"
 cargo build --workspace --all-targets --locked
 failed=0
 several=$(($(nproc) + 1))
-# These black-box suites wait for a cluster or a store and judge no picture.
-patient=(--test=it_cluster_suite --test=it_cluster_suite_binary --test=it_kubernetes --test=it_kubernetes_stub --test=it_cli)
+# These black-box suites have no browser and mostly wait.
+patient=(--test=it_kubernetes --test=it_kubernetes_stub)
 mapfile -t others < <(suites controller/tests/* manager/tests/* meeting-bot/tests/* crates/*/tests/*)
 mapfile -t alone < <(suites tests/tests/* | grep -vxF -e "$(printf '%s\n' "${patient[@]}")")
 echo "== unit, property and conformance suites (these wait more than they work: a third at once on two cores)"
 run "$several" --lib --bins "${others[@]}"
-echo "== black-box suites that mostly wait"
+echo "== black-box suites without a browser"
 run "$several" "${patient[@]}"
 echo "== black-box suites (one at a time: each has browsers of its own)"
 run 1 "${alone[@]}"

@@ -30,13 +30,14 @@ async fn passes(site: &Site, table: &[Scenario], names: &[&str]) {
     assert!(is_good && passed == names.len() + 1, "{}", said.join("\n"));
 }
 
-/// The first two lists mostly wait for the clock, the third for browsers.
+/// The first two lists mostly wait for the clock, the others for browsers.
 #[tokio::test(flavor = "multi_thread")]
 async fn bots_that_never_start_end_typed_and_bots_whose_pods_are_taken_come_back_one_at_a_time() {
     plays(&[
         &["second_controller", "unschedulable"],
         &["image_pull", "out_of_memory"],
-        &["create", "success", "sidecar_crash", "eviction", "deadline", "delete"],
+        &["create", "success", "eviction"],
+        &["sidecar_crash", "deadline", "delete"],
     ])
     .await;
 }
