@@ -15,12 +15,16 @@ use crate::launch::{RunState, TroubleKind};
 /// Launches that may join a call, over the life of an instance.
 pub const MAX_ATTEMPTS: u32 = 6;
 /// Runs of every kind, over the life of an instance: bounds a manager that dies before it can count.
-pub const MAX_RUNS: u32 = 12;
-/// Tries to finalize; past it the raw segments are kept and the instance fails.
-pub const MAX_FINALIZE: u32 = 5;
+pub const MAX_RUNS: u32 = 24;
+/// Tries to finalize; past it the raw segments are kept and the instance fails. With [`FINALIZE_BACKOFF`] these are three hours: a
+/// bucket may be away that long, and files that nobody can make do not keep a machine busy.
+pub const MAX_FINALIZE: u32 = 16;
+const BACKOFF_STEPS: u32 = 5;
 /// Before the nth launch that follows a failure.
-const BACKOFF: [Duration; 5] =
+const BACKOFF: [Duration; BACKOFF_STEPS as usize] =
     [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(80), Duration::from_secs(300)];
+/// Before each further finalize run, from where [`BACKOFF`] ends. Shorter than a finished Job is kept.
+const FINALIZE_BACKOFF: Duration = Duration::from_secs(900);
 /// A launch that waits this long for capacity is reported.
 pub const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long a run that ended as settled may be ahead of what we read of it.
@@ -286,7 +290,10 @@ fn finalize(seen: &Observation, reason: &'static str) -> Action {
         let why = "finalizing failed time and again; the raw segments are kept";
         return Action::Settle { step: Step::Fail, kind: OutcomeKind::FinalizeFailed, why };
     }
-    after_backoff(seen, Action::Finalize(reason))
+    // A run that died before it could count itself is counted by its attempt.
+    let tried = seen.finalize_attempts.max(seen.attempt.min(BACKOFF_STEPS));
+    let pause = if tried > BACKOFF_STEPS { FINALIZE_BACKOFF } else { backoff(tried) };
+    if seen.evidence_for >= pause { Action::Finalize(reason) } else { Action::Wait }
 }
 
 /// Nothing recorded, and nothing more to try.

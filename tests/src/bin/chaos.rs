@@ -28,8 +28,9 @@ struct Args {
     /// The round of `make test`: everything once, in half a minute.
     #[arg(long)]
     small: bool,
-    /// How long it may take, when nothing breaks any more, until everything has ended.
-    #[arg(long, default_value_t = 240)]
+    /// How long it may take, when nothing breaks any more, until everything has ended: a finalize run that failed six times waits
+    /// for a quarter of an hour.
+    #[arg(long, default_value_t = 1200)]
     quiet: u64,
 }
 

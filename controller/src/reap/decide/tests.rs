@@ -109,7 +109,10 @@ fn finalizing_is_tried_again_with_growing_pauses_and_then_fails_with_the_raw_kep
     let third = Observation { attempt: 3, evidence_for: SECOND * 19, ..failed };
     assert_eq!(decide(&third), Action::Wait);
     assert_eq!(decide(&Observation { evidence_for: SECOND * 20, ..third }), Action::Finalize("run_lost"));
-    assert!(settles(decide(&Observation { finalize_attempts: 5, ..failed }), OutcomeKind::FinalizeFailed));
+    let sixth = Observation { finalize_attempts: 6, evidence_for: SECOND * 899, ..failed };
+    assert_eq!(decide(&sixth), Action::Wait);
+    assert_eq!(decide(&Observation { evidence_for: SECOND * 900, ..sixth }), Action::Finalize("run_lost"));
+    assert!(settles(decide(&Observation { finalize_attempts: MAX_FINALIZE, ..failed }), OutcomeKind::FinalizeFailed));
     assert!(settles(decide(&Observation { attempt: MAX_RUNS, ..failed }), OutcomeKind::FinalizeFailed));
 }
 
