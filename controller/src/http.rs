@@ -129,6 +129,7 @@ fn check(result: Result<Result<(), String>, tokio::time::error::Elapsed>) -> Val
 
 async fn metrics(State(stage): Seen) -> Response {
     let Stage::Running(engine, _) = stage.borrow().clone() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    engine.metrics.log_lines_dropped.set(i64::try_from(bot_logs::dropped()).unwrap_or(i64::MAX));
     engine.metrics.poll_age.set(engine.poll_age().map_or(-1.0, |age| age.as_secs_f64()));
     ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], engine.metrics.encode()).into_response()
 }

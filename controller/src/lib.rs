@@ -14,4 +14,3 @@ pub mod metrics;
 pub mod reap;
 pub mod settings;
 pub mod supervise;
-mod telemetry;

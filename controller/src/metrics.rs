@@ -108,6 +108,8 @@ pub struct Metrics {
     pub oldest_overdue: Gauge<f64, AtomicU64>,
     /// Seconds for which the recording that has waited longest for its next segment in the bucket has waited.
     pub segment_age: Gauge<f64, AtomicU64>,
+    /// Log lines that nobody took in time, since the start; set at the scrape.
+    pub log_lines_dropped: Gauge,
 }
 
 impl Default for Metrics {
@@ -140,6 +142,7 @@ impl Metrics {
             poll_age: Gauge::default(),
             oldest_overdue: Gauge::default(),
             segment_age: Gauge::default(),
+            log_lines_dropped: Gauge::default(),
         };
         metrics.register();
         metrics.zero();
@@ -207,6 +210,7 @@ impl Metrics {
             "Since a recording's last segment came to the bucket, the longest",
             self.segment_age.clone(),
         );
+        r.register("log_lines_dropped", "Log lines that nobody took in time", self.log_lines_dropped.clone());
         r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -286,6 +290,7 @@ mod tests {
             "meetingbot_poll_age_seconds gauge",
             "meetingbot_oldest_overdue_seconds gauge",
             "meetingbot_segment_age_seconds gauge",
+            "meetingbot_log_lines_dropped gauge",
             "meetingbot_build info",
         ];
         assert_eq!(listed, golden);

@@ -36,7 +36,7 @@ enum Command {
 #[tokio::main]
 pub async fn run() -> std::process::ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    log_to_stderr();
+    let _logs = bot_logs::start("info");
     // Before the settings are looked at, so that --help and --version need none.
     let command = Cli::parse().command.unwrap_or(Command::Record);
     let lookup = |name: &str| std::env::var(name).ok();
@@ -117,10 +117,4 @@ fn stop_on_sigterm() -> std::io::Result<watch::Receiver<bool>> {
         tell.closed().await;
     });
     Ok(stop)
-}
-
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") { logs.json().init() } else { logs.init() }
 }

@@ -211,7 +211,9 @@ async fn run(tool: &'static str, variable: &str, arguments: &[OsString]) -> Resu
 async fn run_within(limit: Duration, tool: &'static str, variable: &str, arguments: &[OsString]) -> Result<Vec<u8>, MediaError> {
     let program = std::env::var_os(variable).filter(|path| !path.is_empty()).unwrap_or_else(|| OsStr::new(tool).to_owned());
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    // Nothing of ours is any business of a program that reads what a call sent us.
+    let kept = ["PATH", "LD_LIBRARY_PATH", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.args(arguments).env_clear().envs(kept).stdin(Stdio::null()).kill_on_drop(true);
     let output = match tokio::time::timeout(limit, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(source)) => return Err(MediaError::Missing { tool, source }),

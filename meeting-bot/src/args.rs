@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Settings};
 use crate::platform::pack::Pack;
 use crate::rehearsal::{self, RehearsalError, Room};
-use crate::{doctor, probe, serve, telemetry};
+use crate::{doctor, probe, serve};
 
 /// Joins one call in a real browser and records it to segments.
 #[derive(Debug, Parser)]
@@ -86,7 +86,7 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { Code::BadConfiguration.into() } else { ExitCode::SUCCESS };
         }
     };
-    telemetry::start();
+    let _logs = bot_logs::start("info");
     OtherPlatforms::install_from(|_| args.other_platforms.clone());
     match &args.command {
         Some(Command::Probe) => match config::loopback(&args.listen) {

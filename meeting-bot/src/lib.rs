@@ -21,4 +21,3 @@ pub mod scratch;
 pub mod serve;
 pub mod session;
 pub mod sink;
-pub mod telemetry;

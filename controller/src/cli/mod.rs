@@ -127,7 +127,7 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { Code::BadConfiguration.into() } else { ExitCode::SUCCESS };
         }
     };
-    crate::telemetry::start();
+    let _logs = bot_logs::start("info,rusqlite=warn");
     OtherPlatforms::install_from(|name| std::env::var(name).ok());
     // The Firestore client needs a provider chosen; a second choice is refused, which is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

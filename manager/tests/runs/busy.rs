@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bot_model::exit_code::ExitCode;
+use bot_model::lifecycle::Phase;
 use bot_model::outcome::OutcomeKind;
 use bot_model::session::SessionPhase;
 use manager::record::record;
@@ -35,6 +36,20 @@ async fn a_bot_that_is_busy_for_a_moment_is_waited_for() {
     sidecar.is_polled().await;
     sidecar.is_busy(false);
     sidecar.is_started().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_whose_answer_was_lost_is_recognised_and_not_asked_for_again() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    sidecar.loses_answers();
+    let mut manager = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    until("the recording", async || bench.instance().await.instance.phase == Phase::Recording).await;
+    sidecar.end(OutcomeKind::HostEnded);
+    assert_eq!(manager.ended().await, Some(0), "{}", manager.told());
+    assert_eq!((sidecar.starts(), bench.instance().await.instance.phase), (1, Phase::Done));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,8 @@ struct Script {
     is_broken: bool,
     /// It does not leave.
     stays: bool,
+    /// It takes the session, and the connection breaks before its answer.
+    loses_answers: bool,
 }
 
 impl Sidecar {
@@ -54,6 +56,7 @@ impl Sidecar {
             is_busy: false,
             is_broken: false,
             stays: false,
+            loses_answers: false,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sidecar = Self { url: format!("http://{}", listener.local_addr().unwrap()), script: Arc::new(Mutex::new(script)) };
@@ -81,6 +84,11 @@ impl Sidecar {
     /// Hears a request to leave, and does nothing.
     pub(crate) fn stays(&self) {
         self.lock().stays = true;
+    }
+
+    /// Takes each session from now on, and its answer is cut off.
+    pub(crate) fn loses_answers(&self) {
+        self.lock().loses_answers = true;
     }
 
     /// The session that was asked for last.
@@ -177,6 +185,10 @@ async fn start(State(sidecar): State<Sidecar>, Json(session): Json<StartSession>
     script.state.session_id = Some(session.session_id.clone());
     script.state.phase = SessionPhase::Joining;
     script.session = Some(session);
+    if script.loses_answers {
+        let cut = futures::stream::once(async { Err::<&str, _>(std::io::Error::other("cut")) });
+        return (StatusCode::CREATED, axum::body::Body::from_stream(cut)).into_response();
+    }
     (StatusCode::CREATED, Json(script.state.clone())).into_response()
 }
 
