@@ -219,7 +219,11 @@ impl Plan {
         let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);
         let soonest = meeting.starts_at.unwrap_or_default().max(meeting.written_at) + TO_A_NEW_BOT;
         let is_too_short = meeting.ends_at.is_some_and(|end| end <= soonest + MOST_SKEW);
-        self.is_skewed() && (is_too_short || soonest + MOST_SKEW >= over_at)
+        // Nor was any controller there before a wrong clock could call it over.
+        let due_at = meeting.starts_at.unwrap_or_default().max(meeting.written_at);
+        let called_over_at = meeting.ends_at.map_or(over_at, |end| end.min(over_at)).saturating_sub(MOST_SKEW);
+        let is_unattended = self.is_unattended_from(due_at, called_over_at);
+        self.is_skewed() && (is_too_short || soonest + MOST_SKEW >= over_at || is_unattended)
     }
 
     /// The same plan with what befell actors at points that no plan knows the time of.
