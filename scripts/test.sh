@@ -49,7 +49,7 @@ run() {
 echo "== building the binaries and the suites"
 cargo build --workspace --all-targets --locked
 failed=0
-several=$(($(nproc) + 1))
+several=$(($(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1))
 # These black-box suites have no browser and mostly wait.
 patient=(--test=it_kubernetes --test=it_kubernetes_stub)
 mapfile -t others < <(suites controller/tests/* manager/tests/* meeting-bot/tests/* crates/*/tests/*)

@@ -326,7 +326,7 @@ a_missing_emulator_is_said_loudly_and_the_rest_runs() {
   run scripts/test.sh; ends 0
   says "SKIPPED: the Firestore emulator"; says "gcloud components install cloud-firestore-emulator"; says "FIRESTORE_EMULATOR_JAR"
   [ "$(tail -n 1 <<<"$output")" = "!!" ] || complain "is not told of at the end"
-  called '^cargo test --workspace'; called '^cargo test --package tests'
+  called '^cargo test --workspace .*--lib --bins'; called '^cargo test --workspace .*--test-threads=1$'
 }
 
 with_ci_a_missing_emulator_is_a_failure() {
@@ -340,7 +340,7 @@ one_failing_suite_does_not_keep_the_other_from_running() {
   ready_without_emulator
   touch "$MACHINE/tests-fail"
   run FIRESTORE_EMULATOR_JAR=/some.jar scripts/test.sh; ends 1
-  called '^cargo test --workspace'; called '^cargo test --package tests'
+  called '^cargo test --workspace .*--lib --bins'; called '^cargo test --workspace .*--test-threads=1$'
 }
 
 a_meeting_address_that_is_none_is_refused_before_anything_is_installed() {

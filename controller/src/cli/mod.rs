@@ -12,6 +12,7 @@ mod say;
 mod schedule;
 mod status;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -148,7 +149,8 @@ pub fn run() -> ExitCode {
         command => on_runtime(command),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("controller: {error}");
+        // Standard error may be a file on a full disk; the exit code says it, too.
+        let _ = writeln!(std::io::stderr(), "controller: {error}");
         error.code()
     })
 }

@@ -5,6 +5,8 @@
 //! A seed is a plan ([`plan`]); what the machine makes of it differs from run to run.
 
 pub mod checker;
+mod clocks;
+mod disk;
 pub mod history;
 pub mod monkey;
 pub mod plan;

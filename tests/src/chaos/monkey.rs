@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::{Behind, Blow, Fault, Part, Planned, Trouble};
+use super::plan::{Behind, Blow, Clock, Fault, Part, Planned, Trouble};
 use super::proxy::Mode;
 use super::room::is_alive;
 use super::runs::{self, LiveRun};
@@ -23,6 +23,8 @@ const TARGET_WITHIN: Duration = Duration::from_secs(5);
 const LATE: Duration = Duration::from_millis(700);
 /// Of a thin line.
 const BYTES_A_SECOND: u64 = 10_000;
+/// Seconds that a clock is wrong at most.
+const MOST_AHEAD: i64 = 300;
 /// Of an answer that is cut.
 const CUT_AFTER: u64 = 300;
 
@@ -63,6 +65,8 @@ impl Monkey {
             Fault::Controller(blow) => self.controller(blow, &planned).await,
             Fault::Run(blow, part) => self.hit(blow, part, &planned).await,
             Fault::Network(behind, trouble) => self.network(behind, trouble, &planned).await,
+            Fault::Clock(whose) => self.clock(whose, &planned).await,
+            Fault::DiskFull => self.disk(&planned).await,
         }
     }
 
@@ -144,10 +148,33 @@ impl Monkey {
         Ok(())
     }
 
+    async fn clock(&self, whose: Clock, planned: &Planned) -> Result<()> {
+        let ahead = i64::try_from(planned.pick)? % (2 * MOST_AHEAD + 1) - MOST_AHEAD;
+        let clock = {
+            let site = lock(&self.site);
+            self.log(&site, planned, None)?;
+            let clocks = &site.clocks;
+            if whose == Clock::Managers { clocks.managers() } else { clocks.controller(planned.pick % site.size()) }
+        };
+        clock.set(ahead)?;
+        sleep(planned.lasts).await;
+        clock.set(0)
+    }
+
+    async fn disk(&self, planned: &Planned) -> Result<()> {
+        let full = {
+            let site = lock(&self.site);
+            self.log(&site, planned, None)?;
+            site.disk.fill()?
+        };
+        sleep(planned.lasts).await;
+        full.empty()
+    }
+
     fn log(&self, site: &Site, planned: &Planned, run: Option<&str>) -> Result<()> {
         let lasts = match planned.fault {
-            Fault::Network(..) | Fault::Controller(_) | Fault::Run(Blow::Pause, _) => planned.lasts,
-            Fault::Run(..) => Duration::ZERO,
+            Fault::Run(Blow::Kill | Blow::Stop, _) => Duration::ZERO,
+            _ => planned.lasts,
         };
         let (fault, run) = (planned.fault.name(), run.map(str::to_owned));
         site.log.write(Event::Injected { fault, run, secs: lasts.as_secs_f64() })

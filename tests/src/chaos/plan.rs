@@ -94,6 +94,15 @@ pub enum Part {
     Machine,
 }
 
+/// Whose clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// A controller's.
+    Controller,
+    /// The managers'.
+    Managers,
+}
+
 /// What is done to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
@@ -114,11 +123,15 @@ pub enum Fault {
     Run(Blow, Part),
     /// The network.
     Network(Behind, Trouble),
+    /// A clock is up to five minutes wrong, and right again.
+    Clock(Clock),
+    /// The disk of the runs takes not a byte more.
+    DiskFull,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::Controller(Blow::Kill),
         Self::Controller(Blow::Kill),
         Self::Controller(Blow::Stop),
@@ -145,11 +158,26 @@ impl Fault {
         Self::Network(Behind::Bucket, Trouble::Cut),
         Self::Network(Behind::Bucket, Trouble::Refused),
         Self::Network(Behind::Bucket, Trouble::Outage),
+        Self::Clock(Clock::Controller),
+        Self::Clock(Clock::Controller),
+        Self::Clock(Clock::Managers),
+        Self::DiskFull,
     ];
 
     /// As in the log and in reports.
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase().replace(", ", "_").replace('(', "_").replace(')', "")
+    }
+
+    /// What troubles share that may not overlap: a proxy, the managers' clock, the disk.
+    fn place(self) -> Option<usize> {
+        match self {
+            Self::Network(Behind::Store, _) => Some(0),
+            Self::Network(Behind::Bucket, _) => Some(1),
+            Self::Clock(Clock::Managers) => Some(2),
+            Self::DiskFull => Some(3),
+            Self::Controller(_) | Self::Run(..) | Self::Clock(Clock::Controller) => None,
+        }
     }
 
     /// True for what takes long.
@@ -221,10 +249,10 @@ impl Plan {
 }
 
 /// Every kind in turn, in an order of chance, over and over, outages but once: nothing lives long enough in them to be hit. Two troubles
-/// before one proxy never overlap.
+/// at one place never overlap.
 fn faults(chance: &mut Chance, size: &Size) -> Vec<Planned> {
     let (end, mut at) = (size.seconds * 1_000, 1_000);
-    let (mut planned, mut bag, mut free_at) = (Vec::new(), Fault::ALL.to_vec(), [0_u64; 2]);
+    let (mut planned, mut bag, mut free_at) = (Vec::new(), Fault::ALL.to_vec(), [0_u64; 4]);
     loop {
         at += chance.between(size.fault_gap_ms);
         if at >= end {
@@ -236,8 +264,8 @@ fn faults(chance: &mut Chance, size: &Size) -> Vec<Planned> {
         let fault = bag.swap_remove(chance.below(bag.len()));
         let mut begins = at;
         let lasts = chance.between(if fault.is_outage() { size.outage_ms } else { size.trouble_ms });
-        if let Fault::Network(behind, _) = fault {
-            let free = &mut free_at[usize::from(behind == Behind::Bucket)];
+        if let Some(place) = fault.place() {
+            let free = &mut free_at[place];
             begins = at.max(*free);
             *free = begins + lasts + 500;
         }

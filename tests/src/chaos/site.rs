@@ -15,6 +15,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::clocks::Clocks;
+use super::disk::Disk;
 use super::proxy::{Mode, Proxy};
 use super::room::Room;
 use super::runs;
@@ -25,6 +27,9 @@ use crate::scripted_bot::{ROOM_SOCKET, TEMPLATE, template};
 
 /// The bucket's name.
 pub const BUCKET: &str = "recordings";
+
+/// The folder of the runs.
+const RUNS: &str = "runs";
 
 /// Tries of the suite's own calls of the store: on a starved machine the emulator takes longer than the adapter waits.
 const TRIES: u32 = 10;
@@ -58,6 +63,10 @@ pub struct Site {
     pub room: Room,
     /// Ground truth.
     pub log: Arc<Log>,
+    /// Of controllers and managers.
+    pub clocks: Clocks,
+    /// Of the runs.
+    pub disk: Disk,
     project: String,
     controllers: Vec<Option<Process>>,
     starts: u32,
@@ -81,16 +90,30 @@ impl Site {
         let store = patiently(|| bot_store::connect::open(&url, Naming::default())).await?;
         let log = Arc::new(Log::create(&folder.join("truth.jsonl"))?);
         let room = Room::open(&stage.join(ROOM_SOCKET), Arc::clone(&log))?;
+        let clocks = Clocks::start(&stage, controllers)?;
+        let disk = Disk::mount(&folder.join(RUNS))?;
         let controllers = (0..controllers).map(|_| None).collect();
-        let mut site =
-            Self { folder: folder.to_owned(), store, bucket, to_store, to_bucket, room, log, project, controllers, starts: 0 };
+        let mut site = Self {
+            folder: folder.to_owned(),
+            store,
+            bucket,
+            to_store,
+            to_bucket,
+            room,
+            log,
+            clocks,
+            disk,
+            project,
+            controllers,
+            starts: 0,
+        };
         site.start_missing()?;
         Ok(site)
     }
 
     /// Where runs live.
     pub fn runs(&self) -> PathBuf {
-        self.folder.join("runs")
+        self.folder.join(RUNS)
     }
 
     /// Where everything lies.
@@ -106,12 +129,17 @@ impl Site {
                 let name = format!("controller-{which}");
                 self.starts += 1;
                 let log = self.folder.join(format!("{name}-{:03}.log", self.starts));
-                let process = Process::start(self.command(&name)?, &log)?;
+                let process = Process::start(self.command(which, &name)?, &log)?;
                 self.controllers[which] = Some(process);
                 started.push(name);
             }
         }
         Ok(started)
+    }
+
+    /// How many controllers there shall be.
+    pub fn size(&self) -> usize {
+        self.controllers.len()
     }
 
     /// Those that run.
@@ -132,7 +160,7 @@ impl Site {
         slot.as_mut()
     }
 
-    fn command(&self, name: &str) -> Result<Command> {
+    fn command(&self, which: usize, name: &str) -> Result<Command> {
         let mut command = Command::new(binary("controller")?);
         command.arg("run").envs([
             ("GCP_PROJECT_ID", self.project.as_str()),
@@ -148,6 +176,8 @@ impl Site {
             ("MAX_LATE_SECONDS", "3600"),
         ]);
         command.env("RUNS_DIR", self.runs()).env("MEETING_BOT_BIN", binary("scripted-bot")?);
+        command.env("MANAGER_BIN", self.clocks.manager()?);
+        self.clocks.give_controller(which, &mut command);
         command.env("SIGNAL_PACKS_DIR", self.folder.join("stage"));
         command.env("FIRESTORE_EMULATOR_HOST", self.to_store.address.to_string());
         command.env("STORAGE_EMULATOR_HOST", format!("http://{}", self.to_bucket.address));
@@ -158,6 +188,7 @@ impl Site {
     pub fn heal(&mut self) -> Result<Vec<String>> {
         self.to_store.set(Mode::Open);
         self.to_bucket.set(Mode::Open);
+        self.clocks.heal(self.size())?;
         for which in self.running() {
             self.signal(which, Signal::CONT)?;
         }

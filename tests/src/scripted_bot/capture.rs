@@ -1,5 +1,6 @@
 //! One stay in a call: join at the room, lay a segment down every [`SEGMENT`], leave when asked or when the call is over.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,8 +22,11 @@ use crate::chaos::room::{Answer, Says};
 pub(super) async fn attend(session: Arc<Session>, wanted: StartSession) {
     let ended = stay(&session, &wanted).await;
     let kind = ended.unwrap_or_else(|error| {
-        eprintln!("the capture broke: {error:#}");
-        OutcomeKind::CaptureFailed
+        // Its log may lie on the disk that is full.
+        let _ = writeln!(std::io::stderr(), "the capture broke: {error:#}");
+        let is_full = |error: &std::io::Error| error.kind() == ErrorKind::StorageFull;
+        let is_full = error.downcast_ref().is_some_and(is_full);
+        if is_full { OutcomeKind::DiskFull } else { OutcomeKind::CaptureFailed }
     });
     session.end(kind);
 }
