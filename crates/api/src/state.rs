@@ -38,6 +38,8 @@ pub struct Settings {
     pub max_live: usize,
     /// Where the files lie.
     pub recordings_url: String,
+    /// Where webhooks may go besides the public internet.
+    pub webhook_allow: webhooks::Allowed,
 }
 
 /// The API over one store.

@@ -134,7 +134,6 @@ mod tests {
             "file:///etc/passwd",
             "gopher://x/",
             "https://",
-            "https:///x",
             "javascript:1",
             "https://a b/",
             "https://x/\u{0}",
