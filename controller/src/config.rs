@@ -43,6 +43,8 @@ pub struct Config {
     pub http_port_file: Option<PathBuf>,
     /// The API.
     pub api: ApiConfig,
+    /// Where webhooks may go besides the public internet.
+    pub webhook_allow: webhooks::Allowed,
 }
 
 /// Who may use the API, and where it is served.
@@ -131,6 +133,7 @@ impl Config {
             controller_id: reader.controller_id(),
             pace,
             api: reader.api(http_listen),
+            webhook_allow: reader.webhook_allow(),
             http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,
@@ -236,6 +239,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             }
         };
         ApiConfig { access, listen }
+    }
+
+    fn webhook_allow(&mut self) -> webhooks::Allowed {
+        let text = self.text("WEBHOOK_ALLOW").unwrap_or_default();
+        webhooks::Allowed::parse(&text).unwrap_or_else(|entry| {
+            self.problem("WEBHOOK_ALLOW", entry, webhooks::Allowed::WANTS);
+            webhooks::Allowed::default()
+        })
     }
 
     fn naming(&mut self) -> Naming {

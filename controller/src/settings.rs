@@ -107,6 +107,11 @@ pub const SETTINGS: &[Setting] = &[
         "keys",
         "keys: each request needs a key (controller keys create); danger_open: nobody is asked, on a loopback address alone",
     ),
+    setting(
+        "WEBHOOK_ALLOW",
+        "",
+        "receivers of webhooks besides the public internet: networks and host names, such as 10.1.0.0/16,hooks.internal",
+    ),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),
     setting("MEETINGS_QUERY_MODE", "collection", "collection or collection_group"),
