@@ -45,6 +45,10 @@ pub struct Config {
     pub api: ApiConfig,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// `ALERT_SNS_TOPIC_ARN`: who is told when all bots are busy.
+    pub alert_sns: Option<String>,
+    /// `ALERT_PUBSUB_TOPIC`: the same.
+    pub alert_pubsub: Option<String>,
 }
 
 /// Who may use the API, and where it is served.
@@ -134,6 +138,8 @@ impl Config {
             pace,
             api: reader.api(http_listen),
             webhook_allow: reader.webhook_allow(),
+            alert_sns: reader.text("ALERT_SNS_TOPIC_ARN"),
+            alert_pubsub: reader.text("ALERT_PUBSUB_TOPIC"),
             http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,
