@@ -43,6 +43,12 @@ pub struct Config {
     pub http_port_file: Option<PathBuf>,
     /// The API.
     pub api: ApiConfig,
+    /// Where webhooks may go besides the public internet.
+    pub webhook_allow: webhooks::Allowed,
+    /// `ALERT_SNS_TOPIC_ARN`: who is told when all bots are busy.
+    pub alert_sns: Option<String>,
+    /// `ALERT_PUBSUB_TOPIC`: the same.
+    pub alert_pubsub: Option<String>,
 }
 
 /// Who may use the API, and where it is served.
@@ -131,6 +137,9 @@ impl Config {
             controller_id: reader.controller_id(),
             pace,
             api: reader.api(http_listen),
+            webhook_allow: reader.webhook_allow(),
+            alert_sns: reader.text("ALERT_SNS_TOPIC_ARN"),
+            alert_pubsub: reader.text("ALERT_PUBSUB_TOPIC"),
             http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,
@@ -236,6 +245,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             }
         };
         ApiConfig { access, listen }
+    }
+
+    fn webhook_allow(&mut self) -> webhooks::Allowed {
+        let text = self.text("WEBHOOK_ALLOW").unwrap_or_default();
+        webhooks::Allowed::parse(&text).unwrap_or_else(|entry| {
+            self.problem("WEBHOOK_ALLOW", entry, webhooks::Allowed::WANTS);
+            webhooks::Allowed::default()
+        })
     }
 
     fn naming(&mut self) -> Naming {

@@ -74,6 +74,8 @@ pub struct LoopLabel {
 /// The registry and its metrics.
 pub struct Metrics {
     registry: Registry,
+    /// Of webhooks; the crate's own.
+    pub webhooks: webhooks::metrics::Metrics,
     outcomes: Family<OutcomeLabels, Counter>,
     active: Family<PhaseLabel, Gauge>,
     store_errors: Family<Kind, Counter>,
@@ -123,6 +125,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("meetingbot"),
+            webhooks: webhooks::metrics::Metrics::default(),
             outcomes: Family::default(),
             active: Family::default(),
             store_errors: Family::default(),
@@ -211,6 +214,7 @@ impl Metrics {
             self.segment_age.clone(),
         );
         r.register("log_lines_dropped", "Log lines that nobody took in time", self.log_lines_dropped.clone());
+        self.webhooks.register(r);
         r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -291,6 +295,10 @@ mod tests {
             "meetingbot_oldest_overdue_seconds gauge",
             "meetingbot_segment_age_seconds gauge",
             "meetingbot_log_lines_dropped gauge",
+            "meetingbot_webhook_attempts counter",
+            "meetingbot_webhook_oldest_undelivered_seconds gauge",
+            "meetingbot_webhook_given_up counter",
+            "meetingbot_webhook_endpoints_disabled counter",
             "meetingbot_build info",
         ];
         assert_eq!(listed, golden);

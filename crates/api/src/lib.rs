@@ -23,6 +23,7 @@ mod schedule;
 pub mod state;
 mod statistics;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -92,4 +93,10 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(aliases::status))
         .routes(routes!(aliases::leave))
         .routes(routes!(description::health))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::replay))
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub max_live: usize,
     /// Where the files lie.
     pub recordings_url: String,
+    /// Where webhooks may go besides the public internet.
+    pub webhook_allow: webhooks::Allowed,
 }
 
 /// The API over one store.
@@ -180,9 +182,7 @@ impl Api {
 
 /// The tenant of a meeting document, by every name that a backend may use, readable even where the rest is not.
 pub(crate) fn organization(fields: &Fields) -> String {
-    let keys = ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
-    let found = keys.into_iter().filter_map(|key| fields.get(key).and_then(|value| value.as_str()));
-    found.filter(|text| !text.is_empty()).map(str::to_owned).next().unwrap_or_default()
+    Meeting::organization(fields)
 }
 
 /// What both stores take for a document's id.

@@ -12,6 +12,7 @@ mod limits;
 mod meetings;
 mod recordings;
 mod site;
+mod webhooks;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -59,6 +60,10 @@ cases![
     events::a_stream_is_confined_to_its_organization,
     recordings::files_come_whole_and_in_ranges,
     limits::what_is_malformed_is_refused_with_a_problem,
+    webhooks::an_endpoint_is_made_changed_rotated_and_deleted,
+    webhooks::an_endpoint_is_seen_by_its_own_organization_s_admins_alone,
+    webhooks::an_address_that_leads_inside_is_refused,
+    webhooks::a_test_and_a_replay_are_delivered_once_each,
     limits::every_route_is_in_the_document_and_every_operation_of_it_answers,
 ];
 

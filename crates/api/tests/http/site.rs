@@ -53,7 +53,13 @@ impl Site {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
-        let settings = Settings { access, window: StartWindow::default(), max_live: 4, recordings_url };
+        let settings = Settings {
+            access,
+            window: StartWindow::default(),
+            max_live: 4,
+            recordings_url,
+            webhook_allow: webhooks::Allowed::default(),
+        };
         let stop = CancellationToken::new();
         let router = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,6 +98,10 @@ impl Site {
 
     pub(crate) async fn post(&self, path: &str, key: &str, body: Value) -> Answer {
         Self::send(self.ask("POST", path, key).json(&body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, key: &str, body: Value) -> Answer {
+        Self::send(self.ask("PATCH", path, key).json(&body)).await
     }
 
     pub(crate) async fn put(&self, key: DocumentKey, value: Value) {

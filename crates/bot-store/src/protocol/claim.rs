@@ -7,7 +7,7 @@ use bot_model::ids::JobName;
 use bot_model::lifecycle::{Phase, Step, next};
 use chrono::{DateTime, Utc};
 
-use super::{Advanced, InstanceRecord, Note, advance, event_write};
+use super::{Advanced, InstanceRecord, Note, advance, told};
 use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write, clock};
 
 /// Who claims.
@@ -92,7 +92,9 @@ fn claim_writes(
         record.version.clone(),
         claimed.instance.encode(store.naming()),
     );
-    Some((claimed, vec![write]))
+    let note = Note::new("controller", if record.instance.phase == Phase::Claimed { "claim_taken_over" } else { "claimed" });
+    let (_, told) = told(store.naming(), Some(record.instance.phase), &claimed.instance, note, now);
+    Some((claimed, std::iter::once(write).chain(told).collect()))
 }
 
 fn new_claim(claimer: &Claimer, now: DateTime<Utc>) -> Claim {
@@ -150,11 +152,11 @@ pub async fn relaunch(
     instance.facts.claim = new_claim(claimer, now);
     instance.facts.run = None;
     let note = Note::new("controller", "relaunched").detail(reason);
-    let event = event_write(&instance, note, now);
+    let (_, told) = told(store.naming(), Some(record.instance.phase), &instance, note, now);
     let write =
         Write::update(DocumentKey::Instance(instance.id.clone()), record.version.clone(), instance.encode(store.naming()));
     let claimed = InstanceRecord { instance, version: record.version.clone() };
-    match store.commit(vec![write, event]).await {
+    match store.commit(std::iter::once(write).chain(told).collect()).await {
         Ok(Commit::Applied(versions)) => {
             Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
         }
