@@ -18,6 +18,7 @@ use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process;
 use bot_model::schedule::StartWindow;
 use bot_model::session::{CaptureSettings, GREETING_CHARACTERS, SessionLimits};
+use secrecy::SecretString;
 
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
@@ -43,6 +44,8 @@ pub struct Config {
     pub http_port_file: Option<PathBuf>,
     /// The API.
     pub api: ApiConfig,
+    /// What the replicas' portals seal their sessions with; absent is made anew with each start.
+    pub portal_secret: Option<SecretString>,
 }
 
 /// Who may use the API, and where it is served.
@@ -131,6 +134,7 @@ impl Config {
             controller_id: reader.controller_id(),
             pace,
             api: reader.api(http_listen),
+            portal_secret: reader.portal_secret(),
             http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,
@@ -236,6 +240,19 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             }
         };
         ApiConfig { access, listen }
+    }
+
+    fn portal_secret(&mut self) -> Option<SecretString> {
+        let secret = self.text("PORTAL_SECRET")?;
+        if secret.len() < portal::seal::SHORTEST_SECRET {
+            self.problem(
+                "PORTAL_SECRET",
+                "(a short text)",
+                "at least 32 characters that nobody can guess, the same on every replica",
+            );
+            return None;
+        }
+        Some(SecretString::from(secret))
     }
 
     fn naming(&mut self) -> Naming {

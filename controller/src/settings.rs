@@ -107,6 +107,11 @@ pub const SETTINGS: &[Setting] = &[
         "keys",
         "keys: each request needs a key (controller keys create); danger_open: nobody is asked, on a loopback address alone",
     ),
+    setting(
+        "PORTAL_SECRET",
+        "",
+        "seals the portal's sessions, at least 32 characters, the same on every replica; absent: sessions end with the controller",
+    ),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),
     setting("MEETINGS_QUERY_MODE", "collection", "collection or collection_group"),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::access::Access;
 use api::state::{Api, Settings};
 use axum::Router;
 use tokio::net::TcpListener;
@@ -66,7 +67,7 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The API to serve beside health and metrics, or the server that has it on an address of its own.
+/// The API with the portal before it, to serve beside health and metrics, or the server that has it on an address of its own.
 async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Router>, Option<JoinHandle<()>>), CliError> {
     let settings = Settings {
         access: config.api.access,
@@ -74,7 +75,9 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
     };
+    let options = portal::Options { is_open: settings.access == Access::DangerOpen, secret: config.portal_secret.clone() };
     let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let api = portal::before(api, &options).map_err(|error| CliError::Failed(format!("the portal: {error}")))?;
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
     tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");

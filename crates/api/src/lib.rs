@@ -15,6 +15,7 @@ mod feed;
 mod guard;
 mod input;
 pub mod keys;
+mod me;
 mod meetings;
 pub mod problem;
 mod recordings;
@@ -92,4 +93,5 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(aliases::status))
         .routes(routes!(aliases::leave))
         .routes(routes!(description::health))
+        .routes(routes!(me::me))
 }
