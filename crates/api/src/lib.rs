@@ -13,9 +13,11 @@ mod description;
 mod events;
 mod feed;
 mod guard;
+mod hls;
 mod input;
 pub mod keys;
 mod meetings;
+mod picture;
 pub mod problem;
 mod recordings;
 mod replay;
@@ -92,4 +94,7 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(aliases::status))
         .routes(routes!(aliases::leave))
         .routes(routes!(description::health))
+        .routes(routes!(hls::list))
+        .routes(routes!(hls::segment))
+        .routes(routes!(picture::picture))
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Principal, Scope};
 use crate::feed::Feed;
+use crate::hls::Watched;
 use crate::keys;
 use crate::problem::{Kind, Problem};
 
@@ -46,6 +47,7 @@ pub struct Api {
     pub(crate) settings: Settings,
     pub(crate) feed: Feed,
     pub(crate) stop: CancellationToken,
+    pub(crate) watched: Watched,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -61,7 +63,15 @@ impl Api {
     /// Opens nothing yet. Streams end when `stop` is cancelled.
     pub fn new(store: Arc<dyn Store>, settings: Settings, stop: CancellationToken) -> Arc<Self> {
         let feed = Feed::new(Arc::clone(&store), stop.clone());
-        Arc::new(Self { store, settings, feed, stop, objects: OnceCell::new(), verified: Mutex::default() })
+        Arc::new(Self {
+            store,
+            settings,
+            feed,
+            stop,
+            watched: Watched::default(),
+            objects: OnceCell::new(),
+            verified: Mutex::default(),
+        })
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -94,6 +94,12 @@ impl Gcs {
         }
     }
 
+    pub(super) async fn put_over(&self, name: &str, bytes: Bytes, label: &Label) -> Result<(), ObjectError> {
+        let request = self.storage.write_object(self.resource(), self.name(name), bytes).set_content_type(label.content_type);
+        let request = request.set_cache_control("no-store").with_known_crc32c(label.crc32c);
+        request.send_unbuffered().await.map(drop).map_err(|error| from_google("put", &error))
+    }
+
     /// The generation that is there; 0 is none.
     pub(super) async fn generation(&self, name: &str) -> Result<i64, ObjectError> {
         Ok(self.find(name).await?.map_or(0, |(generation, _)| generation))
@@ -153,13 +159,17 @@ impl Gcs {
         Ok(self.find(name).await?.map(|(_, head)| head))
     }
 
-    pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
         let within = self.name(folder);
+        let offset = format!("{within}{after}");
         let mut names = Vec::new();
         let mut token: Option<String> = None;
         loop {
             let mut request = self.http.get(format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket));
             request = request.query(&[("prefix", within.as_str()), ("fields", "items(name),nextPageToken")]);
+            if !after.is_empty() {
+                request = request.query(&[("startOffset", offset.as_str())]);
+            }
             if let Some(token) = &token {
                 request = request.query(&[("pageToken", token)]);
             }

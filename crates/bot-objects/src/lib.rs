@@ -125,6 +125,20 @@ impl Objects {
         once("put", PUT_WITHIN, self.put_new_bare(name, bytes, label)).await
     }
 
+    /// One try to write an object whatever lies there: for what is replaced every few seconds, and worth no second try.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub async fn put_over_once(&self, name: &str, bytes: Bytes, label: &Label, limit: Duration) -> Result<(), ObjectError> {
+        let put = async {
+            match self {
+                Self::Gcs(gcs) => gcs.put_over(name, bytes, label).await,
+                Self::Portable(portable) => portable.put_over(name, bytes, label).await,
+            }
+        };
+        once("put", limit, put).await
+    }
+
     async fn put_new_bare(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
         match self {
             Self::Gcs(gcs) => gcs.put_new(name, bytes, label).await,
@@ -243,14 +257,23 @@ impl Objects {
     /// # Errors
     /// When they cannot be listed.
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        self.list_after(folder, "").await
+    }
+
+    /// The same, only what sorts after `after` (relative to the folder as well): a look at what has come costs one page.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn list_after(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
         let mut names = self
             .tried("list", Duration::from_secs(60), || async {
                 match self {
-                    Self::Gcs(gcs) => gcs.list(folder).await,
-                    Self::Portable(portable) => portable.list(folder).await,
+                    Self::Gcs(gcs) => gcs.list(folder, after).await,
+                    Self::Portable(portable) => portable.list(folder, after).await,
                 }
             })
             .await?;
+        names.retain(|name| name.as_str() > after);
         names.sort();
         Ok(names)
     }

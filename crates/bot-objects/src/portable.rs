@@ -60,6 +60,11 @@ impl Portable {
         }
     }
 
+    pub(super) async fn put_over(&self, name: &str, bytes: Bytes, label: &Label) -> Result<(), ObjectError> {
+        let options = PutOptions { mode: PutMode::Overwrite, attributes: self.attributes(label), ..PutOptions::default() };
+        self.store.put_opts(&self.path(name), bytes.into(), options).await.map(drop).map_err(|error| from_store("put", &error))
+    }
+
     pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
         let unreadable = |error: std::io::Error| ObjectError { operation: "put", message: error.to_string(), is_transient: true };
         let mut from = tokio::fs::File::open(file).await.map_err(unreadable)?;
@@ -119,14 +124,15 @@ impl Portable {
         }
     }
 
-    pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
         let within = format!("{}{folder}", self.prefix);
-        let found: Vec<_> = self
-            .store
-            .list(Some(&ObjectPath::from(within.as_str())))
-            .try_collect()
-            .await
-            .map_err(|error| from_store("list", &error))?;
+        let path = ObjectPath::from(within.as_str());
+        let found = if after.is_empty() {
+            self.store.list(Some(&path))
+        } else {
+            self.store.list_with_offset(Some(&path), &ObjectPath::from(format!("{within}{after}")))
+        };
+        let found: Vec<_> = found.try_collect().await.map_err(|error| from_store("list", &error))?;
         Ok(found.iter().filter_map(|object| object.location.as_ref().strip_prefix(&within)).map(str::to_owned).collect())
     }
 

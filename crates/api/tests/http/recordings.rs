@@ -1,9 +1,38 @@
 //! Files out of the bucket.
 
 use api::access::Role;
+use bot_model::picture::stamped;
 use serde_json::json;
 
 use crate::site::{Site, at, bot, instance};
+
+pub(crate) async fn the_live_picture_is_there_while_the_bot_waits_or_records(url: String) {
+    let site = Site::new(&url).await;
+    let (own, other) = (site.key(Role::Viewer, &["a"]).await, site.key(Role::Viewer, &["b"]).await);
+    let stamp = |second: u32| format!("2027-01-15T09:00:{second:02}Z").parse().unwrap();
+    for (id, phase) in [("queued", "queued"), ("recording", "recording"), ("done", "done"), ("blind", "waiting_room")] {
+        let mut value = bot("a", phase, &at(0));
+        value["gcs_path"] = json!(format!("x/{id}"));
+        site.put(instance(id), value).await;
+        let picture = if id == "blind" { b"no picture".to_vec() } else { stamped(&[0xff, 0xd8, 0xff, 0xd9], stamp(7)).unwrap() };
+        site.file(&format!("x/{id}/live.jpg"), &picture);
+    }
+    let response = site.ask("GET", "/v1/bots/recording/picture", &own).send().await.unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((response.status().as_u16(), header("content-type").as_str()), (200, "image/jpeg"));
+    assert_eq!(
+        (header("last-modified").as_str(), header("cache-control").as_str()),
+        ("Fri, 15 Jan 2027 09:00:07 GMT", "no-store")
+    );
+    assert!(response.bytes().await.unwrap().starts_with(&[0xff, 0xd8]));
+    for id in ["queued", "done", "blind", "none"] {
+        assert_eq!(site.get(&format!("/v1/bots/{id}/picture"), &own).await.problem(), "not-found", "{id}");
+    }
+    for path in ["picture", "hls/playlist.m3u8", "hls/a1-r_p0_000000-00000000.m4s"] {
+        assert_eq!(site.get(&format!("/v1/bots/recording/{path}"), &other).await.problem(), "not-found", "{path}");
+        assert_eq!(site.get(&format!("/v1/bots/recording/{path}"), "").await.problem(), "unauthorized", "{path}");
+    }
+}
 
 pub(crate) async fn files_come_whole_and_in_ranges(url: String) {
     let site = Site::new(&url).await;
