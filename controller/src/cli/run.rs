@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::logs::RunLogs;
 use api::state::{Api, Settings};
 use axum::Router;
 use tokio::net::TcpListener;
@@ -17,6 +18,7 @@ use crate::config::{Config, Needs};
 use crate::engine::Engine;
 use crate::http;
 use crate::launch::kubernetes::KubernetesLauncher;
+use crate::launch::logs::Logs;
 use crate::launch::process::ProcessLauncher;
 use crate::launch::{LaunchError, Launcher};
 
@@ -74,7 +76,8 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
     };
-    let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
+    let api = api::serve(Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs));
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
     tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");

@@ -16,6 +16,7 @@ mod guard;
 mod hls;
 mod input;
 pub mod keys;
+pub mod logs;
 mod meetings;
 mod picture;
 pub mod problem;
@@ -97,4 +98,5 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(hls::list))
         .routes(routes!(hls::segment))
         .routes(routes!(picture::picture))
+        .routes(routes!(logs::log))
 }

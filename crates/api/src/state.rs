@@ -19,6 +19,7 @@ use crate::access::{Access, Principal, Scope};
 use crate::feed::Feed;
 use crate::hls::Watched;
 use crate::keys;
+use crate::logs::RunLogs;
 use crate::problem::{Kind, Problem};
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
@@ -48,6 +49,7 @@ pub struct Api {
     pub(crate) feed: Feed,
     pub(crate) stop: CancellationToken,
     pub(crate) watched: Watched,
+    pub(crate) logs: Option<Arc<dyn RunLogs>>,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -62,6 +64,16 @@ struct Verified {
 impl Api {
     /// Opens nothing yet. Streams end when `stop` is cancelled.
     pub fn new(store: Arc<dyn Store>, settings: Settings, stop: CancellationToken) -> Arc<Self> {
+        Self::with_logs(store, settings, stop, None)
+    }
+
+    /// The same where the logs of runs are within reach.
+    pub fn with_logs(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        stop: CancellationToken,
+        logs: Option<Arc<dyn RunLogs>>,
+    ) -> Arc<Self> {
         let feed = Feed::new(Arc::clone(&store), stop.clone());
         Arc::new(Self {
             store,
@@ -69,6 +81,7 @@ impl Api {
             feed,
             stop,
             watched: Watched::default(),
+            logs,
             objects: OnceCell::new(),
             verified: Mutex::default(),
         })
