@@ -112,6 +112,11 @@ pub const SETTINGS: &[Setting] = &[
         "keys",
         "keys: each request needs a key (controller keys create); danger_open: nobody is asked, on a loopback address alone",
     ),
+    setting(
+        "API_LINK_SECRET",
+        "(one at random in each process)",
+        "signs links to files in a folder (file:// in RECORDINGS_URL); at least 32 characters, for links that outlive a restart",
+    ),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),
     setting("MEETINGS_QUERY_MODE", "collection", "collection or collection_group"),

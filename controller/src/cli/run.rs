@@ -75,6 +75,7 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         window: config.pace.window,
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
+        link_secret: config.api.link_secret.clone(),
     };
     let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
     let api = api::serve(Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs));

@@ -16,6 +16,7 @@ mod guard;
 mod hls;
 mod input;
 pub mod keys;
+mod links;
 pub mod logs;
 mod meetings;
 mod picture;
@@ -99,4 +100,6 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(hls::segment))
         .routes(routes!(picture::picture))
         .routes(routes!(logs::log))
+        .routes(routes!(links::create))
+        .routes(routes!(links::open))
 }

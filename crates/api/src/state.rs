@@ -11,6 +11,7 @@ use bot_model::schedule::StartWindow;
 use bot_objects::Objects;
 use bot_store::protocol::InstanceRecord;
 use bot_store::{DocumentKey, Record, Store, Write, clock};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::access::{Access, Principal, Scope};
 use crate::feed::Feed;
 use crate::hls::Watched;
 use crate::keys;
+use crate::links::LinkKey;
 use crate::logs::RunLogs;
 use crate::problem::{Kind, Problem};
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub max_live: usize,
     /// Where the files lie.
     pub recordings_url: String,
+    /// Signs links to files in a folder; `None` is one at random.
+    pub link_secret: Option<SecretString>,
 }
 
 /// The API over one store.
@@ -50,6 +54,7 @@ pub struct Api {
     pub(crate) stop: CancellationToken,
     pub(crate) watched: Watched,
     pub(crate) logs: Option<Arc<dyn RunLogs>>,
+    pub(crate) link_key: LinkKey,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -74,6 +79,7 @@ impl Api {
         stop: CancellationToken,
         logs: Option<Arc<dyn RunLogs>>,
     ) -> Arc<Self> {
+        let link_key = LinkKey::new(settings.link_secret.as_ref().map(|secret| secret.expose_secret()));
         let feed = Feed::new(Arc::clone(&store), stop.clone());
         Arc::new(Self {
             store,
@@ -82,6 +88,7 @@ impl Api {
             stop,
             watched: Watched::default(),
             logs,
+            link_key,
             objects: OnceCell::new(),
             verified: Mutex::default(),
         })

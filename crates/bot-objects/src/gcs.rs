@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use google_cloud_auth::credentials::{CacheableResource, Credentials, anonymous};
 use google_cloud_storage::Error as GoogleError;
+use google_cloud_storage::builder::storage::SignedUrlBuilder;
 use google_cloud_storage::client::Storage;
 use google_cloud_storage::model_ext::ReadRange;
 use serde::Deserialize;
@@ -153,6 +155,14 @@ impl Gcs {
             Some((chunk.map_err(|error| from_google("get", &error)), found))
         });
         Ok(Some(chunks.boxed()))
+    }
+
+    /// By the key of the credentials where they hold one, else by IAM's signBlob (the account needs the right to sign as itself).
+    pub(super) async fn signed_url(&self, name: &str, lasts: Duration) -> Result<String, ObjectError> {
+        let none = |error: &dyn std::fmt::Display| permanent("sign", format!("these credentials cannot sign: {error}"));
+        let signer = google_cloud_auth::credentials::Builder::default().build_signer().map_err(|error| none(&error))?;
+        let url = SignedUrlBuilder::for_object(self.resource(), self.name(name)).with_expiration(lasts);
+        url.with_endpoint(&self.endpoint).sign_with(&signer).await.map_err(|error| none(&error))
     }
 
     pub(super) async fn head(&self, name: &str) -> Result<Option<Head>, ObjectError> {

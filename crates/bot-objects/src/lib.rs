@@ -205,6 +205,20 @@ impl Objects {
         .await
     }
 
+    /// An address that gives the object to whoever has it, for as long; `None` where the bucket has no such thing (a folder).
+    ///
+    /// # Errors
+    /// When the credentials cannot sign, or Google's signing service does not answer.
+    pub async fn signed_url(&self, name: &str, lasts: Duration) -> Result<Option<String>, ObjectError> {
+        self.tried("sign", Duration::from_secs(10), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.signed_url(name, lasts).await.map(Some),
+                Self::Portable(portable) => portable.signed_url(name, lasts).await,
+            }
+        })
+        .await
+    }
+
     /// The name of an object of this bucket from its full address; `None` for one that lies elsewhere.
     pub fn name_of<'a>(&self, address: &'a str) -> Option<&'a str> {
         address.strip_prefix(self.address("").as_str()).filter(|name| !name.is_empty())

@@ -42,7 +42,13 @@ impl Call {
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, Naming::default()).await.unwrap();
         let recordings_url = format!("file://{}", folder.path().join("bucket").display());
-        let settings = Settings { access: Access::DangerOpen, window: StartWindow::default(), max_live: 4, recordings_url };
+        let settings = Settings {
+            access: Access::DangerOpen,
+            window: StartWindow::default(),
+            max_live: 4,
+            recordings_url,
+            link_secret: None,
+        };
         let stop = CancellationToken::new();
         let api = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let router = beside.unwrap_or_default().fallback_service(api);
