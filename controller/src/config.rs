@@ -20,6 +20,8 @@ use bot_model::schedule::StartWindow;
 use bot_model::session::{CaptureSettings, GREETING_CHARACTERS, SessionLimits};
 use secrecy::SecretString;
 
+use secrecy::SecretString;
+
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
 
@@ -49,12 +51,14 @@ pub struct Config {
 }
 
 /// Who may use the API, and where it is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Whether keys are asked for.
     pub access: Access,
     /// Its own address; `None` is beside health and metrics.
     pub listen: Option<SocketAddr>,
+    /// Signs links to files in a folder.
+    pub link_secret: Option<SecretString>,
 }
 
 /// The loops' clocks and limits.
@@ -239,7 +243,15 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
                 Access::Keys
             }
         };
-        ApiConfig { access, listen }
+        let link_secret = self.text("API_LINK_SECRET");
+        if link_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            self.problem(
+                "API_LINK_SECRET",
+                "(a secret)",
+                "at least 32 characters at random, such as openssl rand -hex 32 prints",
+            );
+        }
+        ApiConfig { access, listen, link_secret: link_secret.map(SecretString::from) }
     }
 
     fn portal_secret(&mut self) -> Option<SecretString> {

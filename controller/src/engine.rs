@@ -134,6 +134,11 @@ impl Engine {
         Arc::clone(&self.store)
     }
 
+    /// The launcher, to be held.
+    pub fn shared_launcher(&self) -> Arc<dyn Launcher> {
+        Arc::clone(&self.launcher)
+    }
+
     /// The launcher.
     pub fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()

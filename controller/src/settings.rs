@@ -70,6 +70,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("CAPTURE_SIZE", "(1280x720)", "the recorded picture, width by height; see docs/benchmarks.md for what it costs"),
     setting("CAPTURE_FRAMES_PER_SECOND", "(15)", "frames a second of the recorded picture"),
     setting("CAPTURE_CRF", "(26)", "x264 constant rate factor of the recorded picture; smaller is better and larger"),
+    setting(
+        "LIVE_PICTURE_SECONDS",
+        "(10)",
+        "seconds between two live pictures of a bot's page (live.jpg beside the recording, gone when it has left); 0 takes none",
+    ),
     setting("ENCODE_PRESET", "(veryfast)", "x264 preset for a picture that cannot be copied (VP8 or VP9 of an existing image)"),
     setting("ENCODE_CRF", "(23)", "x264 constant rate factor for the same"),
     setting("ENCODE_AUDIO_KBPS", "(96)", "AAC bit rate for sound that cannot be copied"),
@@ -111,6 +116,11 @@ pub const SETTINGS: &[Setting] = &[
         "PORTAL_SECRET",
         "",
         "seals the portal's sessions, at least 32 characters, the same on every replica; absent: sessions end with the controller",
+    ),
+    setting(
+        "API_LINK_SECRET",
+        "(one at random in each process)",
+        "signs links to files in a folder (file:// in RECORDINGS_URL); at least 32 characters, for links that outlive a restart",
     ),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),

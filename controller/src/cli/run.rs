@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::access::Access;
+use api::logs::RunLogs;
 use api::state::{Api, Settings};
 use axum::Router;
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use crate::config::{Config, Needs};
 use crate::engine::Engine;
 use crate::http;
 use crate::launch::kubernetes::KubernetesLauncher;
+use crate::launch::logs::Logs;
 use crate::launch::process::ProcessLauncher;
 use crate::launch::{LaunchError, Launcher};
 
@@ -74,9 +76,11 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         window: config.pace.window,
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
+        link_secret: config.api.link_secret.clone(),
     };
     let options = portal::Options { is_open: settings.access == Access::DangerOpen, secret: config.portal_secret.clone() };
-    let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
+    let api = api::serve(Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs));
     let api = portal::before(api, &options).map_err(|error| CliError::Failed(format!("the portal: {error}")))?;
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;

@@ -53,7 +53,7 @@ impl Site {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
-        let settings = Settings { access, window: StartWindow::default(), max_live: 4, recordings_url };
+        let settings = Settings { access, window: StartWindow::default(), max_live: 4, recordings_url, link_secret: None };
         let stop = CancellationToken::new();
         let router = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,6 +88,15 @@ impl Site {
 
     pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
         Self::send(self.ask("GET", path, key)).await
+    }
+
+    /// Waits until a GET without a key is answered with this status.
+    pub(crate) async fn becomes(&self, path: &str, status: u16) {
+        let begun = std::time::Instant::now();
+        while self.get(path, "").await.status != status {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "waited in vain for {status}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn post(&self, path: &str, key: &str, body: Value) -> Answer {
