@@ -69,6 +69,7 @@ impl Listed {
             DocumentKey::Audit(_) => Some(Self::Audit),
             DocumentKey::Replay(_) => Some(Self::Replays),
             DocumentKey::Slot(_) | DocumentKey::PathOwner(_) | DocumentKey::Controller(_) => None,
+            DocumentKey::Capacity(_) | DocumentKey::Organization(_) => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! event, whose id the writer chose.
 
 pub mod cancel;
+pub mod capacity;
 pub mod claim;
 pub mod enqueue;
 pub mod heartbeat;
