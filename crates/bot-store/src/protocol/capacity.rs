@@ -24,6 +24,8 @@ use crate::{Commit, DocumentKey, Precondition, Store, StoreError, StoreErrorKind
 const TRIES: u32 = 12;
 /// Longest pause before the first try that follows a lost one; it grows with each.
 const PAUSE_MILLIS: f64 = 15.0;
+/// Claims in one commit: it takes 500 writes.
+const MOST_AT_ONCE: usize = 400;
 /// Instances in one page of a list.
 const PAGE: usize = 300;
 
@@ -97,38 +99,42 @@ pub struct Admitted {
     pub claimed: Vec<Claimed>,
     /// Nothing was free for these.
     pub turned_away: Vec<(InstanceId, Refusal)>,
-    /// Somebody else claimed, changed or ended these meanwhile.
-    pub lost: usize,
+    /// Not come to, as `most` were claimed before.
+    pub left: Vec<InstanceRecord>,
+    /// Tries that met another replica, or a changed document.
+    pub conflicts: u32,
 }
 
-/// Claims as many of these as there are places for, in their order, all in one commit with the ledger. At most some 400, as a commit
-/// takes 500 writes.
+/// Claims as many of these as there are places for, in their order and at most `most`, all in one commit with the ledger.
 pub async fn claim_placed(
     store: &dyn Store,
     records: Vec<InstanceRecord>,
+    most: usize,
     claimer: &Claimer,
     limits: &Limits,
     now: DateTime<Utc>,
 ) -> Result<Admitted, StoreError> {
-    let asked = records.len();
     let mut records = records;
     for attempt in 0..TRIES {
         let places = open(store).await?;
         let mut ledger = places.ledger.clone();
-        let (mut admitted, mut turned_away) = (Vec::new(), Vec::new());
+        let (mut fits, mut answer) = (Vec::new(), Admitted { conflicts: attempt, ..Admitted::default() });
         for record in &records {
+            if fits.len() >= most.min(MOST_AT_ONCE) {
+                answer.left.push(record.clone());
+                continue;
+            }
             match ledger.take(asking(&record.instance), limits, now) {
-                Ok(()) => admitted.push(record.clone()),
-                Err(refusal) => turned_away.push((record.instance.id.clone(), refusal)),
+                Ok(()) => fits.push(record.clone()),
+                Err(refusal) => answer.turned_away.push((record.instance.id.clone(), refusal)),
             }
         }
-        let lost = |claimed: usize| asked - claimed - turned_away.len();
-        if admitted.is_empty() {
-            return Ok(Admitted { lost: lost(0), claimed: Vec::new(), turned_away });
+        if fits.is_empty() {
+            return Ok(answer);
         }
         let write = ledger_write(&places, &ledger);
-        if let Some(claimed) = claim_together(store, &admitted, vec![write], claimer, now).await? {
-            return Ok(Admitted { lost: lost(claimed.len()), claimed, turned_away });
+        if let Some(claimed) = claim_together(store, &fits, vec![write], claimer, now).await? {
+            return Ok(Admitted { claimed, ..answer });
         }
         pause(attempt).await;
         // Mostly the ledger changed. Where it did not, one of the instances did.
