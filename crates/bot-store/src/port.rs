@@ -34,6 +34,14 @@ pub enum DocumentKey {
     Capacity(String),
     /// `organizations/{id}`: an organization's own limits, by its name or, where that is no document's id, by a code of it.
     Organization(String),
+    /// `webhook_outbox/{id}`: an event that was not yet handed to the endpoints that want it; see [`crate::outbox`].
+    Outbox(String),
+    /// `webhook_endpoints/{id}`: who wants which events.
+    Endpoint(String),
+    /// `webhook_deliveries/{id}`: one event for one endpoint, with the log of its attempts.
+    Delivery(String),
+    /// `webhook_pending/{id}`: a delivery that is not over, of the same id, by when it is due.
+    Pending(String),
 }
 
 impl DocumentKey {
@@ -51,6 +59,10 @@ impl DocumentKey {
             Self::Replay(id) => format!("api_replays/{id}"),
             Self::Capacity(name) => format!("capacity/{name}"),
             Self::Organization(id) => format!("organizations/{id}"),
+            Self::Outbox(id) => format!("webhook_outbox/{id}"),
+            Self::Endpoint(id) => format!("webhook_endpoints/{id}"),
+            Self::Delivery(id) => format!("webhook_deliveries/{id}"),
+            Self::Pending(id) => format!("webhook_pending/{id}"),
         }
     }
 }
@@ -190,6 +202,8 @@ pub enum Hint {
     Meeting(MeetingPath),
     /// Some instance changed.
     Instances,
+    /// Something was put into the outbox.
+    Outbox,
     /// Something changed, or hints may have been lost: look at everything.
     Anything,
 }

@@ -99,6 +99,7 @@ impl Documents {
             let hint = match &write.key {
                 DocumentKey::Meeting(path) => Hint::Meeting(path.clone()),
                 DocumentKey::Instance(_) => Hint::Instances,
+                DocumentKey::Outbox(_) => Hint::Outbox,
                 _ => continue,
             };
             let _ = self.hints.send(hint);

@@ -24,8 +24,8 @@ use crate::{Commit, DocumentKey, Precondition, Store, StoreError, StoreErrorKind
 const TRIES: u32 = 12;
 /// Longest pause before the first try that follows a lost one; it grows with each.
 const PAUSE_MILLIS: f64 = 15.0;
-/// Claims in one commit: it takes 500 writes.
-const MOST_AT_ONCE: usize = 400;
+/// Claims in one commit: it takes 500 writes, and each claim is three.
+const MOST_AT_ONCE: usize = 150;
 /// Instances in one page of a list.
 const PAGE: usize = 300;
 

@@ -7,7 +7,7 @@ use bot_model::ids::JobName;
 use bot_model::lifecycle::{Phase, Step, next};
 use chrono::{DateTime, Utc};
 
-use super::{Advanced, InstanceRecord, Note, advance, event_write};
+use super::{Advanced, InstanceRecord, Note, advance, told};
 use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write, clock};
 
 /// Who claims.
@@ -88,6 +88,9 @@ pub(super) async fn claim_together(
     let writes = claims.iter().flat_map(|(_, writes)| writes.clone()).chain(others).collect();
     match store.commit(writes).await {
         Ok(Commit::Applied(versions)) => {
+            // The first write of each claim is the instance's.
+            let firsts = claims.iter().scan(0, |at, (_, writes)| Some(std::mem::replace(at, *at + writes.len())));
+            let versions = firsts.filter_map(|at| versions.get(at).cloned()).collect::<Vec<_>>();
             let claimed = |((record, _), version)| Claimed { record: InstanceRecord { version, ..record } };
             Ok(Some(claims.into_iter().zip(versions).map(claimed).collect()))
         }
@@ -122,7 +125,9 @@ fn claim_writes(
         record.version.clone(),
         claimed.instance.encode(store.naming()),
     );
-    Some((claimed, vec![write]))
+    let note = Note::new("controller", if record.instance.phase == Phase::Claimed { "claim_taken_over" } else { "claimed" });
+    let (_, told) = told(store.naming(), Some(record.instance.phase), &claimed.instance, note, now);
+    Some((claimed, std::iter::once(write).chain(told).collect()))
 }
 
 fn new_claim(claimer: &Claimer, now: DateTime<Utc>) -> Claim {
@@ -192,11 +197,11 @@ pub async fn relaunch_with(
     instance.facts.claim = new_claim(claimer, now);
     instance.facts.run = None;
     let note = Note::new("controller", "relaunched").detail(reason);
-    let event = event_write(&instance, note, now);
+    let (_, told) = told(store.naming(), Some(record.instance.phase), &instance, note, now);
     let write =
         Write::update(DocumentKey::Instance(instance.id.clone()), record.version.clone(), instance.encode(store.naming()));
     let claimed = InstanceRecord { instance, version: record.version.clone() };
-    match store.commit([vec![write, event], others].concat()).await {
+    match store.commit(std::iter::once(write).chain(told).chain(others).collect()).await {
         Ok(Commit::Applied(versions)) => {
             Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
         }

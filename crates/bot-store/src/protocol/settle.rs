@@ -43,7 +43,7 @@ pub async fn settle(
     };
     if let Some(recorder) = recorder {
         let note = note.detail(format!("{} Its meetings get the recording of bot {}.", outcome.message, recorder.instance.id));
-        let others = hand_meetings(store, &mut instance, recorder).await?;
+        let others = hand_meetings(store, &mut instance, recorder, now).await?;
         return commit_change(store, record, instance, note, now, others).await;
     }
     let others = results_on_meetings(store, &instance.facts.linked_meetings, phase, &outcome, &instance.facts.artifacts).await?;
