@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::run_dir::{self, RunDir, Spec, private_folder};
 use super::scratch;
-use super::{BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, RunKey, RunState, SHARED, allowed};
+use super::{
+    BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, RunCommand, RunKey, RunState, SHARED, allowed,
+};
 use crate::config::RunsConfig;
 
 /// Longest wait for this machine's own file system.
@@ -85,6 +87,11 @@ impl ProcessLauncher {
         }
     }
 
+    /// What makes files is never kept from starting.
+    fn limit_of(&self, command: RunCommand) -> usize {
+        if command == RunCommand::Finalize { usize::MAX } else { self.config.max_live }
+    }
+
     /// Starts the supervisor with the lock as its standard input, and waits for it in the background, so that it leaves no zombie.
     fn start(&self, run: &RunDir, lock: std::fs::File) -> Result<(), LaunchError> {
         let failed = || machine(format!("start {}", self.program.display()));
@@ -123,7 +130,8 @@ impl ProcessLauncher {
 #[async_trait]
 impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
-        let (draft, key, limit, launching) = (self.spec(spec), spec.key(), self.config.max_live, Arc::clone(&self.launching));
+        let (draft, key, limit, launching) =
+            (self.spec(spec), spec.key(), self.limit_of(spec.command()), Arc::clone(&self.launching));
         let created = self
             .blocking(move |runs| {
                 let _one_at_a_time = launching.lock().unwrap_or_else(PoisonError::into_inner);
