@@ -10,6 +10,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use api::access::Access;
+use bot_model::capacity::day::TimeZone;
+use bot_model::capacity::ledger::MOST_PLACES;
+use bot_model::capacity::{Limits, OrganizationLimits};
 use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
 use bot_model::display_name::LONGEST;
@@ -86,6 +89,12 @@ pub struct Pace {
     pub max_unleased: Option<Duration>,
     /// Longest recording; bounds how long a meeting without an end counts as on.
     pub max_recording: Duration,
+    /// What all replicas together hold to.
+    pub limits: Limits,
+    /// What 100 of priority are worth in waiting.
+    pub ageing: Duration,
+    /// Runs that may wait for a node or a quota before no more are launched.
+    pub max_pending: usize,
 }
 
 /// What the process launcher needs.
@@ -302,7 +311,30 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             lease: LeaseTimings::from_ttl(ttl),
             max_unleased,
             max_recording: Duration::from_secs(60 * self.number("MAX_RECORDING_DURATION_MINUTES", 1)),
+            limits: self.limits(),
+            ageing: self.seconds("QUEUE_AGEING_SECONDS", 1),
+            max_pending: usize::try_from(self.number("MAX_PENDING_BOTS", 1)).unwrap_or(usize::MAX),
         }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let time_zone = self.text("ORGANIZATION_TIME_ZONE").unwrap_or_else(|| "UTC".into());
+        let time_zone = TimeZone::parse(&time_zone).unwrap_or_else(|| {
+            self.problem("ORGANIZATION_TIME_ZONE", time_zone, "a name of the IANA time zone data base, such as Europe/Zurich");
+            TimeZone::default()
+        });
+        let default = OrganizationLimits {
+            time_zone,
+            max_active_bots: self.at_most("MAX_ACTIVE_BOTS_PER_ORGANIZATION", MOST_PLACES),
+            max_bots_per_day: self.at_most("MAX_BOTS_PER_DAY_PER_ORGANIZATION", u32::MAX),
+        };
+        Limits { active: self.at_most("MAX_ACTIVE_BOTS", MOST_PLACES), default, organizations: BTreeMap::new() }
+    }
+
+    /// An optional number from 1 on.
+    fn at_most(&mut self, name: &str, most: u32) -> Option<u32> {
+        self.within(name, 1..=most);
+        self.text(name).and_then(|text| text.parse().ok())
     }
 
     fn runs(&mut self, needs: Needs, launcher: LauncherKind) -> RunsConfig {

@@ -11,13 +11,14 @@ use bot_model::ids::{InstanceId, MeetingPath};
 use bot_model::lifecycle::{Phase, Status};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::protocol::{InstanceRecord, heartbeat};
-use bot_store::{Commit, Hint, InstanceQuery, Record, Store, StoreError, Write, clock};
+use bot_store::{Commit, Hint, InstanceQuery, Record, Store, StoreError, Write, clock, outbox};
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::capacity;
 use crate::config::Pace;
 use crate::discover::Look;
 use crate::launch::Launcher;
@@ -52,6 +53,7 @@ pub struct Engine {
     /// For the scrape.
     pub metrics: Metrics,
     pub(crate) memory: Mutex<Memory>,
+    pub(crate) capacity: Mutex<capacity::Memory>,
     /// Instances whose launch this process is in the middle of.
     pub(crate) in_flight: Mutex<BTreeSet<InstanceId>>,
     /// Failed launches, with when to try again.
@@ -64,6 +66,7 @@ pub struct Engine {
     wanted: Mutex<Look>,
     cancel_wanted: Mutex<Look>,
     wake: Wake,
+    outbox: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -80,9 +83,10 @@ impl Engine {
             store,
             launcher,
             controller_id: controller_id.to_owned(),
+            metrics: Metrics::of(&pace.limits),
             pace,
-            metrics: Metrics::new(),
             memory: Mutex::default(),
+            capacity: Mutex::default(),
             in_flight: Mutex::default(),
             failures: Mutex::default(),
             served: Mutex::default(),
@@ -92,6 +96,7 @@ impl Engine {
             wanted: Mutex::new(Look::Everything),
             cancel_wanted: Mutex::new(Look::Everything),
             wake: Wake::default(),
+            outbox: Arc::default(),
         })
     }
 
@@ -117,6 +122,11 @@ impl Engine {
     /// Asks the loops to end; the bots go on.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Told whenever something may have come into the outbox.
+    pub fn outbox_hints(&self) -> Arc<Notify> {
+        Arc::clone(&self.outbox)
     }
 
     /// Cancelled when the loops shall end.
@@ -207,7 +217,8 @@ impl Engine {
         fields.insert("outcome".into(), json!(outcome));
         fields.insert("outcome_kind".into(), json!(outcome.kind));
         fields.insert("processed_at".into(), json!(clock::now()));
-        match self.store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await {
+        let event = outbox::write(outbox::of_unusable(record, &outcome, clock::now()));
+        match self.store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields), event]).await {
             Ok(Commit::Applied(_)) => {
                 self.metrics.quarantined.inc();
                 self.metrics.outcome(&outcome, "unknown");
@@ -249,9 +260,16 @@ impl Engine {
 
     fn hinted(&self, hint: Hint) {
         let look = match hint {
+            Hint::Outbox => {
+                self.outbox.notify_one();
+                return;
+            }
             Hint::Instances => None,
             Hint::Meeting(path) => Some(Look::These(BTreeSet::from([path]))),
-            Hint::Anything => Some(Look::Everything),
+            Hint::Anything => {
+                self.outbox.notify_one();
+                Some(Look::Everything)
+            }
         };
         if let Some(look) = look {
             self.want(look);

@@ -286,7 +286,7 @@ pub enum LaunchError {
 /// Two real implementations stand behind it: processes on this machine, and Kubernetes Jobs.
 #[async_trait]
 pub trait Launcher: Send + Sync + 'static {
-    /// Starts a run, or says that it exists. Returns once the run is certain to be seen by [`Launcher::list`].
+    /// Starts a run, or says that it exists; [`LaunchError::Full`] is for runs that record alone. Returns once the run is certain to be seen by [`Launcher::list`].
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError>;
 
     /// Every run of this store, whatever its state, until it is removed.

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::run_dir::{self, RunDir, Spec, private_folder};
 use super::scratch;
 use super::{
-    BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, ProgramLog, RunKey, RunState, SHARED, Tail,
-    allowed,
+    BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, ProgramLog, RunCommand, RunKey, RunState, SHARED,
+    Tail, allowed,
 };
 use crate::config::RunsConfig;
 
@@ -91,6 +91,11 @@ impl ProcessLauncher {
         }
     }
 
+    /// What makes files is never kept from starting.
+    fn limit_of(&self, command: RunCommand) -> usize {
+        if command == RunCommand::Finalize { usize::MAX } else { self.config.max_live }
+    }
+
     /// Starts the supervisor with the lock as its standard input, and waits for it in the background, so that it leaves no zombie.
     fn start(&self, run: &RunDir, lock: std::fs::File) -> Result<(), LaunchError> {
         let failed = || machine(format!("start {}", self.program.display()));
@@ -129,7 +134,8 @@ impl ProcessLauncher {
 #[async_trait]
 impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
-        let (draft, key, limit, launching) = (self.spec(spec), spec.key(), self.config.max_live, Arc::clone(&self.launching));
+        let (draft, key, limit, launching) =
+            (self.spec(spec), spec.key(), self.limit_of(spec.command()), Arc::clone(&self.launching));
         let created = self
             .blocking(move |runs| {
                 let _one_at_a_time = launching.lock().unwrap_or_else(PoisonError::into_inner);

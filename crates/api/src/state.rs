@@ -210,9 +210,7 @@ impl Api {
 
 /// The tenant of a meeting document, by every name that a backend may use, readable even where the rest is not.
 pub(crate) fn organization(fields: &Fields) -> String {
-    let keys = ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
-    let found = keys.into_iter().filter_map(|key| fields.get(key).and_then(|value| value.as_str()));
-    found.filter(|text| !text.is_empty()).map(str::to_owned).next().unwrap_or_default()
+    Meeting::organization(fields)
 }
 
 /// What both stores take for a document's id.

@@ -4,6 +4,7 @@
 //! arithmetic, the meeting address, object and job names, the contract between controller, manager and
 //! meeting-bot, and the invariants as predicates that tests and production checks share.
 
+pub mod capacity;
 pub mod configuration;
 pub mod debug_bundle;
 pub mod display_name;

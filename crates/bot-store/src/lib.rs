@@ -15,6 +15,7 @@ pub mod guard;
 mod key_path;
 pub mod kill_point;
 pub mod listing;
+pub mod outbox;
 mod port;
 pub mod protocol;
 pub mod sqlite;

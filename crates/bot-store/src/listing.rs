@@ -26,6 +26,14 @@ pub enum Listed {
     Audit,
     /// Remembered answers, by `expires_at`.
     Replays,
+    /// Events in the outbox, by `occurred_at`.
+    Outbox,
+    /// Webhook endpoints, by `created_at`.
+    Endpoints,
+    /// Webhook deliveries, by `created_at`.
+    Deliveries,
+    /// Deliveries that are not over, by `due_at`.
+    Pending,
 }
 
 /// A field that a list can be filtered by.
@@ -41,6 +49,10 @@ pub enum ListField {
     Platform,
     /// The kind of an instance's outcome.
     Outcome,
+    /// The endpoint of a delivery.
+    Endpoint,
+    /// The state of a delivery.
+    State,
 }
 
 /// Which documents, and in which order.
@@ -68,7 +80,12 @@ impl Listed {
             DocumentKey::ApiKey(_) => Some(Self::ApiKeys),
             DocumentKey::Audit(_) => Some(Self::Audit),
             DocumentKey::Replay(_) => Some(Self::Replays),
+            DocumentKey::Outbox(_) => Some(Self::Outbox),
+            DocumentKey::Endpoint(_) => Some(Self::Endpoints),
+            DocumentKey::Delivery(_) => Some(Self::Deliveries),
+            DocumentKey::Pending(_) => Some(Self::Pending),
             DocumentKey::Slot(_) | DocumentKey::PathOwner(_) | DocumentKey::Controller(_) => None,
+            DocumentKey::Capacity(_) | DocumentKey::Organization(_) => None,
         }
     }
 
@@ -76,9 +93,10 @@ impl Listed {
     pub fn instant_field(self) -> &'static str {
         match self {
             Self::Meetings => "start_time",
-            Self::Instances | Self::ApiKeys => "created_at",
-            Self::Events | Self::Audit => "occurred_at",
+            Self::Instances | Self::ApiKeys | Self::Endpoints | Self::Deliveries => "created_at",
+            Self::Events | Self::Audit | Self::Outbox => "occurred_at",
             Self::Replays => "expires_at",
+            Self::Pending => "due_at",
         }
     }
 
@@ -99,6 +117,8 @@ impl ListField {
             (Self::Phase, _) => "phase",
             (Self::Platform, _) => "platform",
             (Self::Outcome, _) => "outcome_kind",
+            (Self::Endpoint, _) => "endpoint_id",
+            (Self::State, _) => "state",
         }
     }
 }

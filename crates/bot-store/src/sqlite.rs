@@ -286,6 +286,12 @@ fn place<'a>(key: &DocumentKey, path: &'a str) -> (&'static str, &'a str, &'a st
         DocumentKey::ApiKey(_) => "api_key",
         DocumentKey::Audit(_) => "audit",
         DocumentKey::Replay(_) => "replay",
+        DocumentKey::Capacity(_) => "capacity",
+        DocumentKey::Organization(_) => "organization",
+        DocumentKey::Outbox(_) => "webhook_outbox",
+        DocumentKey::Endpoint(_) => "webhook_endpoint",
+        DocumentKey::Delivery(_) => "webhook_delivery",
+        DocumentKey::Pending(_) => "webhook_pending",
     };
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     (kind, parent, parent.rsplit('/').next().unwrap_or_default())

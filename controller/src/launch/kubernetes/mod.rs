@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::engine::lock;
 
-use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, ProgramLog, RunKey, Tail};
+use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, ProgramLog, RunCommand, RunKey, Tail};
 pub use access::RIGHTS;
 use api::{Cluster, Failure, STEP, pauses};
 use config::KubernetesConfig;
@@ -176,11 +176,11 @@ impl KubernetesLauncher {
         Ok(alive.chain(on_the_way.keys().cloned()).collect())
     }
 
-    /// Takes a slot until the answer is dropped. Counting and taking must not interleave.
-    fn take_slot(&self, job: &JobName) -> Result<Slot<'_>, LaunchError> {
+    /// Takes a slot until the answer is dropped. Counting and taking must not interleave. What makes files is never kept from starting.
+    fn take_slot(&self, job: &JobName, command: RunCommand) -> Result<Slot<'_>, LaunchError> {
         let mut on_the_way = lock(&self.on_the_way);
         let taken = self.taken(&on_the_way)?;
-        if !taken.contains(job) && taken.len() >= self.config.max_live {
+        if command == RunCommand::Record && !taken.contains(job) && taken.len() >= self.config.max_live {
             return Err(LaunchError::Full { limit: self.config.max_live });
         }
         *on_the_way.entry(job.clone()).or_default() += 1;
@@ -213,7 +213,7 @@ fn no_way(error: &dyn std::fmt::Display) -> LaunchError {
 #[async_trait]
 impl Launcher for KubernetesLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
-        let _slot = self.take_slot(&spec.key().job)?;
+        let _slot = self.take_slot(&spec.key().job, spec.command())?;
         self.make(spec).await
     }
 

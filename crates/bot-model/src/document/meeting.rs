@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{DocumentError, Fields, instant, integer, text};
+use super::{DocumentError, Fields, instant, integer, seconds, text};
 use crate::configuration::Naming;
 use crate::ids::{InstanceId, MeetingPath};
 use crate::meeting_url::MeetingUrl;
@@ -31,9 +31,14 @@ pub struct Meeting {
     pub user: String,
     /// Higher first.
     pub priority: i64,
+    /// A bot that cannot be sent within this long is not sent any more.
+    pub queue_timeout_secs: Option<u64>,
     /// The instance that serves it, once linked.
     pub bot_instance_id: Option<InstanceId>,
 }
+
+/// Every name that a backend may use for the tenant.
+const ORGANIZATION_KEYS: [&str; 5] = ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
 
 /// Why a meeting document is unusable: every reason at once, in one sentence for its owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,10 +76,10 @@ impl Meeting {
         let start_time = note(&mut reasons, instant(fields, "start_time")).flatten();
         let end_time = note(&mut reasons, instant(fields, "end_time")).flatten();
         let bot_name = note(&mut reasons, text(fields, &["bot_name"])).flatten().map(crate::display_name::display_name);
-        let organization_keys = ["creator_organization_id", "organization_id", "organizationId", "teamId", "team_id"];
-        let organization = note(&mut reasons, text(fields, &organization_keys)).flatten().unwrap_or_default().to_owned();
+        let organization = note(&mut reasons, text(fields, &ORGANIZATION_KEYS)).flatten().unwrap_or_default().to_owned();
         let user = note(&mut reasons, text(fields, &["creator_user_id", "user_id", "userId"])).flatten();
         let priority = note(&mut reasons, integer(fields, "priority")).flatten().unwrap_or_default();
+        let queue_timeout_secs = note(&mut reasons, seconds(fields, "queue_timeout_seconds")).flatten();
         let status = note(&mut reasons, text(fields, &[&naming.meeting_status_field])).flatten().unwrap_or_default();
         let bot_instance_id = Self::link(fields, naming);
         match url {
@@ -89,6 +94,7 @@ impl Meeting {
                 organization,
                 user: user.unwrap_or_default().to_owned(),
                 priority,
+                queue_timeout_secs,
                 bot_instance_id,
             }),
             _ => Err(MeetingProblem { reasons }),
@@ -98,6 +104,12 @@ impl Meeting {
     /// The link of a document, readable even where the rest is not.
     pub fn link(fields: &Fields, naming: &Naming) -> Option<InstanceId> {
         fields.get(&naming.meeting_bot_instance_field).and_then(|value| value.as_str()).and_then(InstanceId::parse)
+    }
+
+    /// The tenant of a document, readable even where the rest is not; empty where it names none.
+    pub fn organization(fields: &Fields) -> String {
+        let found = ORGANIZATION_KEYS.into_iter().filter_map(|key| fields.get(key).and_then(|value| value.as_str()));
+        found.filter(|text| !text.is_empty()).map(str::to_owned).next().unwrap_or_default()
     }
 
     /// The status of a document, readable even where the rest is not.

@@ -28,12 +28,22 @@ async fn all(store: &Shared, listing: &Listing, limit: usize) -> Vec<String> {
 /// See its name.
 pub async fn keys_audit_entries_and_replays_read_back(url: String) {
     let store = open(&url).await;
-    let keys = [DocumentKey::ApiKey("k".into()), DocumentKey::Audit("a".into()), DocumentKey::Replay("r".into())];
+    let keys = [
+        DocumentKey::ApiKey("k".into()),
+        DocumentKey::Audit("a".into()),
+        DocumentKey::Replay("r".into()),
+        DocumentKey::Outbox("o".into()),
+        DocumentKey::Endpoint("e".into()),
+        DocumentKey::Delivery("d".into()),
+        DocumentKey::Pending("d".into()),
+    ];
+    let kinds =
+        [Listed::ApiKeys, Listed::Audit, Listed::Replays, Listed::Outbox, Listed::Endpoints, Listed::Deliveries, Listed::Pending];
     for key in &keys {
-        put(&store, key, json!({"n": 1, "created_at": at(0), "occurred_at": at(0), "expires_at": at(0)})).await;
+        put(&store, key, json!({"n": 1, "created_at": at(0), "occurred_at": at(0), "expires_at": at(0), "due_at": at(0)})).await;
         assert_eq!(&get(&store, key).await.key, key);
     }
-    for (kind, key) in [Listed::ApiKeys, Listed::Audit, Listed::Replays].into_iter().zip(&keys) {
+    for (kind, key) in kinds.into_iter().zip(&keys) {
         assert_eq!(all(&store, &Listing::newest(kind), 10).await, [key.path()]);
     }
 }

@@ -60,12 +60,20 @@ pub fn indexes(naming: &Naming) -> Vec<Index> {
         is_wanted: false,
         why: "written often or long, and asked for by no query".into(),
     }));
+    all.extend(["body", "attempts", "data"].map(|field| Index {
+        collection: if field == "data" { "webhook_outbox" } else { "webhook_deliveries" }.into(),
+        is_group: false,
+        fields: vec![field.into()],
+        is_newest_first: false,
+        is_wanted: false,
+        why: "long, and asked for by no query".into(),
+    }));
     all
 }
 
 /// What the API's lists need: each filter with the instant. Firestore merges them where several filters are given.
 fn lists(naming: &Naming) -> Vec<Index> {
-    use ListField::{Organization, Outcome, Phase, Platform, Status};
+    use ListField::{Endpoint, Organization, Outcome, Phase, Platform, State, Status};
     let is_group = naming.query_mode == QueryMode::CollectionGroup;
     let meetings = naming.meetings_collection.rsplit('/').next().unwrap_or_default();
     let of = |kind: Listed, collection: &str, is_group: bool, filters: &[ListField]| -> Vec<Index> {
@@ -73,7 +81,7 @@ fn lists(naming: &Naming) -> Vec<Index> {
             collection: collection.to_owned(),
             is_group,
             fields: vec![field.name(kind, naming).to_owned(), kind.instant_field().to_owned()],
-            is_newest_first: kind != Listed::Events,
+            is_newest_first: !matches!(kind, Listed::Events | Listed::Pending),
             is_wanted: true,
             why: format!("the API's list of {collection} by {}", field.name(kind, naming)),
         };
@@ -83,6 +91,18 @@ fn lists(naming: &Naming) -> Vec<Index> {
     all.extend(of(Listed::Instances, "bot_instances", false, &[Organization, Status, Phase, Platform, Outcome]));
     all.extend(of(Listed::Audit, "audit_log", false, &[Organization]));
     all.extend(of(Listed::Events, "events", true, &[Organization]));
+    all.extend(of(Listed::Endpoints, "webhook_endpoints", false, &[Organization]));
+    all.extend(of(Listed::Deliveries, "webhook_deliveries", false, &[Endpoint]));
+    all.extend(of(Listed::Pending, "webhook_pending", false, &[Endpoint]));
+    // The oldest that is not over, for the metric.
+    all.push(Index {
+        collection: "webhook_deliveries".into(),
+        is_group: false,
+        fields: vec![State.name(Listed::Deliveries, naming).to_owned(), Listed::Deliveries.instant_field().to_owned()],
+        is_newest_first: false,
+        is_wanted: true,
+        why: "the age of the oldest webhook that was not delivered".into(),
+    });
     let alone = [("events".to_owned(), Listed::Events, true), (meetings.to_owned(), Listed::Meetings, is_group)];
     all.extend(alone.into_iter().filter(|(_, _, is_group)| *is_group).map(|(collection, kind, is_group)| Index {
         why: format!("the API's list of {collection} over every collection of this id"),
@@ -216,9 +236,14 @@ mod tests {
                 (Listed::Audit, vec![ListField::Organization]),
                 (Listed::ApiKeys, vec![]),
                 (Listed::Replays, vec![]),
+                (Listed::Outbox, vec![]),
+                (Listed::Endpoints, vec![ListField::Organization]),
+                (Listed::Deliveries, vec![ListField::Endpoint]),
+                (Listed::Pending, vec![ListField::Endpoint]),
             ];
             for (kind, filters) in filters {
-                let listing = if kind == Listed::Events { Listing::oldest(kind) } else { Listing::newest(kind) };
+                let is_oldest_first = matches!(kind, Listed::Events | Listed::Pending);
+                let listing = if is_oldest_first { Listing::oldest(kind) } else { Listing::newest(kind) };
                 let alone = (listing.clone(), vec![kind.instant_field().to_owned()]);
                 let filtered = filters.into_iter().map(|field| {
                     let name = field.name(kind, &naming).to_owned();

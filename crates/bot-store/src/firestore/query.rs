@@ -69,6 +69,10 @@ pub(super) fn listing(naming: &Naming, listing: &Listing) -> Question {
                 Listed::ApiKeys => ("api_keys", false),
                 Listed::Audit => ("audit_log", false),
                 Listed::Replays => ("api_replays", false),
+                Listed::Outbox => ("webhook_outbox", false),
+                Listed::Endpoints => ("webhook_endpoints", false),
+                Listed::Deliveries => ("webhook_deliveries", false),
+                Listed::Pending => ("webhook_pending", false),
                 Listed::Instances | Listed::Meetings => ("bot_instances", false),
             };
             (String::new(), CollectionSelector { collection_id: id.into(), all_descendants })

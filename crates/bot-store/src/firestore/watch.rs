@@ -1,4 +1,4 @@
-//! Hints from one `Listen` stream with two targets: meetings that want a bot, and queued instances.
+//! Hints from one `Listen` stream with three targets: meetings that want a bot, queued instances, and the outbox.
 //!
 //! What the stream sends first, and again after a reset (the emulator resets on every change), is a replay of all matches:
 //! a document is a reason for a hint only when its update time is new to us.
@@ -26,6 +26,7 @@ use crate::{DocumentKey, Hint, HintStream, MeetingQuery, Store as _};
 
 const MEETINGS: i32 = 1;
 const INSTANCES: i32 = 2;
+const OUTBOX: i32 = 3;
 
 /// Endless hints; the listener ends when the stream is dropped.
 pub(super) fn hints(store: FirestoreStore) -> HintStream {
@@ -43,7 +44,7 @@ pub(super) fn hints(store: FirestoreStore) -> HintStream {
 async fn listen_for_ever(store: &FirestoreStore, hints: &mpsc::Sender<Hint>) {
     let mut delays = backoff().build();
     while !hints.is_closed() {
-        let mut listener = Listener { store, hints, seen: HashMap::new(), missing: BTreeSet::new(), current: [false; 2] };
+        let mut listener = Listener { store, hints, seen: HashMap::new(), missing: BTreeSet::new(), current: [false; 3] };
         let ended = listener.run().await;
         tracing::debug!(reason = %ended, "the listener ended and starts again");
         if listener.is_current() {
@@ -63,7 +64,7 @@ struct Listener<'a> {
     seen: HashMap<String, Option<Timestamp>>,
     /// Known before a reset and not yet replayed: those still here when the replay is complete have left.
     missing: BTreeSet<String>,
-    current: [bool; 2],
+    current: [bool; 3],
 }
 
 impl Listener<'_> {
@@ -94,6 +95,7 @@ impl Listener<'_> {
         let requests = [
             self.add_target(MEETINGS, query::meetings(naming, &wanted)),
             self.add_target(INSTANCES, query::instances(naming, &queued)),
+            self.add_target(OUTBOX, query::whole_collection(String::new(), "webhook_outbox")),
         ];
         // The requests' side stays open, or the server would end the stream.
         let requests = stream::iter(requests).chain(stream::pending());
@@ -152,15 +154,18 @@ impl Listener<'_> {
             self.left(&name).await?;
         }
         let before = self.is_current();
-        for (flag, target) in self.current.iter_mut().zip([MEETINGS, INSTANCES]) {
+        for (flag, target) in self.current.iter_mut().zip([MEETINGS, INSTANCES, OUTBOX]) {
             *flag |= targets.is_empty() || targets.contains(&target);
         }
         if self.is_current() && !before { self.send(Hint::Anything).await } else { Ok(()) }
     }
 
-    /// A meeting that left may have been cancelled.
+    /// A meeting that left may have been cancelled. What left the outbox was handed on.
     async fn left(&mut self, name: &str) -> Result<(), Status> {
         self.seen.remove(name);
+        if matches!(self.store.path_of(name).and_then(key_of), Some(DocumentKey::Outbox(_))) {
+            return Ok(());
+        }
         self.tell(name).await
     }
 
@@ -171,6 +176,7 @@ impl Listener<'_> {
         match self.store.path_of(name).and_then(key_of) {
             Some(DocumentKey::Meeting(path)) => self.send(Hint::Meeting(path)).await,
             Some(DocumentKey::Instance(_)) => self.send(Hint::Instances).await,
+            Some(DocumentKey::Outbox(_)) => self.send(Hint::Outbox).await,
             _ => Ok(()),
         }
     }
@@ -179,6 +185,7 @@ impl Listener<'_> {
     fn is_of(&self, name: &str, targets: &[i32]) -> bool {
         let target = match self.store.path_of(name).and_then(key_of) {
             Some(DocumentKey::Instance(_)) => INSTANCES,
+            Some(DocumentKey::Outbox(_)) => OUTBOX,
             _ => MEETINGS,
         };
         targets.is_empty() || targets.contains(&target)
@@ -189,6 +196,6 @@ impl Listener<'_> {
     }
 
     fn is_current(&self) -> bool {
-        self.current == [true; 2]
+        self.current == [true; 3]
     }
 }

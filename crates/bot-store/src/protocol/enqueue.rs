@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::settle::{bot_status, meeting_result};
 use super::slot::recorder_of;
-use super::{InstanceRecord, Known, Note, commit_known, event_write, unreadable};
-use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
+use super::{InstanceRecord, Known, Note, commit_known, told, unreadable};
+use crate::{Commit, DocumentKey, Record, Store, StoreError, Write, outbox};
 
 /// Armed again this often at most; past it something writes the document in a loop.
 const MAX_GENERATIONS: u32 = 100;
@@ -56,7 +56,7 @@ pub async fn enqueue(
         Ok(meeting) => meeting,
         Err(problem) => {
             let outcome = Outcome::with_detail(OutcomeKind::InvalidDocument, &problem);
-            note_on_meeting(store, record, &outcome).await?;
+            note_on_meeting(store, record, &outcome, now).await?;
             return Ok(Enqueued::Rejected(problem));
         }
     };
@@ -70,20 +70,22 @@ pub async fn enqueue(
             if let Some(recorder) = recorder(store, record, &meeting).await? {
                 return link(store, record, &meeting, recorder, now).await;
             }
-            note_on_meeting(store, record, &Outcome::new(OutcomeKind::Missed)).await?;
+            note_on_meeting(store, record, &Outcome::new(OutcomeKind::Missed), now).await?;
             Ok(Enqueued::Missed)
         }
     }
 }
 
 /// Writes an outcome on a meeting that gets no instance, once: an unchanged outcome is not written again.
-async fn note_on_meeting(store: &dyn Store, record: &Record, outcome: &Outcome) -> Result<(), StoreError> {
+async fn note_on_meeting(store: &dyn Store, record: &Record, outcome: &Outcome, now: DateTime<Utc>) -> Result<(), StoreError> {
     let fields = meeting_result(bot_status(Phase::Failed, Some(outcome)), Some(outcome), &[]);
     if fields.iter().all(|(key, value)| value.is_null() || record.fields.get(key) == Some(value)) {
         return Ok(());
     }
     // A conflict means that the document changed: the next look decides anew.
-    store.commit(vec![Write::update(record.key.clone(), record.version.clone(), fields)]).await.map(|_: Commit| ())
+    let event = outbox::write(outbox::of_meeting(store.naming(), record, outcome, now));
+    let write = Write::update(record.key.clone(), record.version.clone(), fields);
+    store.commit(vec![write, event]).await.map(|_: Commit| ())
 }
 
 /// The bot that recorded the call of a meeting that was found too late. Looked for once: a missed meeting says that it is.
@@ -143,13 +145,12 @@ async fn create(
     now: DateTime<Utc>,
 ) -> Result<Enqueued, StoreError> {
     let instance = instance_for(meeting, id.clone(), now);
-    let event = event_write(&instance, Note::new("controller", "queued"), now);
-    let witness = event.key.clone();
-    let writes = vec![
+    let (witness, told) = told(store.naming(), None, &instance, Note::new("controller", "queued"), now);
+    let mut writes = vec![
         Write::create(DocumentKey::Instance(id.clone()), instance.encode(store.naming())),
-        event,
         Write::update(record.key.clone(), record.version.clone(), link_fields(store, &instance, now)),
     ];
+    writes.extend(told);
     match commit_known(store, writes, &witness).await? {
         Known::Applied(_) if generation > 1 => Ok(Enqueued::Rearmed(id)),
         Known::Applied(_) => Ok(Enqueued::Created(id)),
@@ -169,6 +170,7 @@ fn instance_for(meeting: &Meeting, id: InstanceId, now: DateTime<Utc>) -> BotIns
     facts.creator_organization_id = meeting.organization.clone();
     facts.creator_user_id = meeting.user.clone();
     facts.priority = meeting.priority;
+    facts.queue_timeout_secs = meeting.queue_timeout_secs;
     facts.created_at = Some(now);
     facts.call_key = Some(CallKey::derive(&meeting.organization, &meeting.url));
     facts.linked_meetings = vec![LinkedMeeting { path: meeting.path.clone(), gcs_path: None, pointer: None }];
@@ -194,13 +196,14 @@ async fn link(
         let status = bot_status(instance.phase, instance.facts.outcome.as_ref());
         fields.extend(meeting_result(status, instance.facts.outcome.as_ref(), &instance.facts.artifacts));
     }
-    let event = event_write(&instance, Note::new("controller", "meeting_linked"), now);
-    let witness = event.key.clone();
-    let writes = vec![
+    // Of an end that is past this meeting's own backend has heard nothing: it is told again.
+    let before = (!instance.phase.is_terminal()).then_some(instance.phase);
+    let (witness, told) = told(store.naming(), before, &instance, Note::new("controller", "meeting_linked"), now);
+    let mut writes = vec![
         Write::update(DocumentKey::Instance(id.clone()), existing.version, instance.encode(store.naming())),
-        event,
         Write::update(record.key.clone(), record.version.clone(), fields),
     ];
+    writes.extend(told);
     match commit_known(store, writes, &witness).await? {
         Known::Applied(_) => Ok(Enqueued::Twin(id)),
         Known::Conflict => Ok(Enqueued::Lost),

@@ -5,9 +5,12 @@
 //! event, whose id the writer chose.
 
 pub mod cancel;
+pub mod capacity;
 pub mod claim;
 pub mod enqueue;
+pub mod exhaustion;
 pub mod heartbeat;
+pub mod organizations;
 pub mod paths;
 pub mod prioritize;
 pub mod retain;
@@ -20,10 +23,10 @@ pub mod slot;
 use bot_model::configuration::Naming;
 use bot_model::document::{BotInstance, DocumentError, Facts, Fields, TimelineEvent};
 use bot_model::ids::InstanceId;
-use bot_model::lifecycle::{IllegalStep, Step, next};
+use bot_model::lifecycle::{IllegalStep, Phase, Step, next};
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Version, Write, clock};
+use crate::{Commit, DocumentKey, Record, Store, StoreError, StoreErrorKind, Version, Write, clock, outbox};
 
 /// An instance together with the version that it was read in.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,9 +118,9 @@ async fn commit_change(
     others: Vec<Write>,
 ) -> Result<Advanced, StoreError> {
     let key = DocumentKey::Instance(after.id.clone());
-    let event = event_write(&after, note, now);
-    let event_key = event.key.clone();
-    let mut writes = vec![Write::update(key, before.version.clone(), after.encode(store.naming())), event];
+    let (event_key, told) = told(store.naming(), Some(before.instance.phase), &after, note, now);
+    let mut writes = vec![Write::update(key, before.version.clone(), after.encode(store.naming()))];
+    writes.extend(told);
     writes.extend(others);
     match commit_known(store, writes, &event_key).await? {
         Known::Applied(Some(version)) => Ok(Advanced::Applied(InstanceRecord { instance: after, version })),
@@ -148,10 +151,19 @@ async fn commit_known(store: &dyn Store, writes: Vec<Write>, witness: &DocumentK
     }
 }
 
-/// The write of one timeline event about an instance as it will be. Its id sorts by time and is unique.
-fn event_write(after: &BotInstance, note: Note, now: DateTime<Utc>) -> Write {
+/// What is told of a change in the commit that makes it: a line on the timeline, and where the phase is another one than `before`, an
+/// event in the outbox. With the line's key, whose existence is the proof of the commit. The line's id sorts by time and is unique.
+fn told(
+    naming: &Naming,
+    before: Option<Phase>,
+    after: &BotInstance,
+    note: Note,
+    now: DateTime<Utc>,
+) -> (DocumentKey, Vec<Write>) {
     let stamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let event_id = format!("{stamp}-{}", clock::ordered_id().simple());
+    let unique = clock::ordered_id().simple().to_string();
+    let key = DocumentKey::Event(after.id.clone(), format!("{stamp}-{unique}"));
+    let outbox = (before != Some(after.phase)).then(|| outbox::write(outbox::of_bot(naming, after, note.event, now, unique)));
     let event = TimelineEvent {
         occurred_at: now,
         phase: after.phase,
@@ -161,7 +173,8 @@ fn event_write(after: &BotInstance, note: Note, now: DateTime<Utc>) -> Write {
         detail: note.detail,
         creator_organization_id: after.facts.creator_organization_id.clone(),
     };
-    Write::create(DocumentKey::Event(after.id.clone(), event_id), as_fields(&event))
+    let line = Write::create(key.clone(), as_fields(&event));
+    (key, std::iter::once(line).chain(outbox).collect())
 }
 
 fn as_fields(value: &impl serde::Serialize) -> Fields {

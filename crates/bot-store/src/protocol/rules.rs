@@ -29,8 +29,10 @@ use super::slot::{Holder, Slot};
 use super::{Advanced, InstanceRecord, Note, advance, cancel, claim, paths, slot};
 use crate::{DocumentKey, Record, Store, Write};
 
+mod told;
 mod twins;
 
+pub use told::*;
 pub use twins::*;
 
 type Shared = Arc<dyn Store>;
@@ -51,6 +53,8 @@ rules![
     a_due_meeting_gets_one_queued_instance_and_a_link,
     a_meeting_before_its_window_waits,
     a_missed_meeting_says_so_once,
+    every_new_phase_is_in_the_outbox_with_the_change,
+    the_end_of_a_meeting_without_a_bot_is_in_the_outbox_once,
     a_hostile_address_is_refused_with_a_reason_and_nothing_is_created,
     two_documents_for_one_occurrence_share_a_bot_and_both_get_the_result,
     a_twin_that_comes_after_the_end_is_linked_and_gets_the_result,
@@ -232,6 +236,9 @@ pub async fn a_twin_that_comes_after_the_end_is_linked_and_gets_the_result(store
     let late = put_meeting(&store, "late", json!({"start_time": now()})).await;
     assert_eq!(look(&store, &late).await, Enqueued::Twin(id));
     assert_eq!(read(&store, &late.key).await.fields["bot_status"], "failed");
+    let ends = told::told(&store).await.into_iter().filter(|event| event.event_type == "bot.failed");
+    let named: Vec<String> = ends.map(|event| event.data["meeting_ids"].to_string()).collect();
+    assert_eq!(named, [r#"["one"]"#, r#"["one","late"]"#], "the late one's backend hears of the end too");
 }
 
 async fn fail(store: &Shared, record: &InstanceRecord) {

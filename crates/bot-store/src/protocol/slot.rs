@@ -11,7 +11,7 @@ use serde_json::json;
 use super::settle::{bot_status, meeting_result};
 use super::{Advanced, InstanceRecord, Note, commit_change, unreadable};
 use crate::guard::Guard;
-use crate::{Commit, DocumentKey, Record, Store, StoreError, Write};
+use crate::{Commit, DocumentKey, Record, Store, StoreError, Write, clock, outbox};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ pub async fn join_holder(
         Err(illegal) => return Ok(Advanced::Illegal(illegal)),
     };
     let mut ended = record.instance.clone();
-    let others = hand_meetings(store, &mut ended, found).await?;
+    let others = hand_meetings(store, &mut ended, found, now).await?;
     ended.phase = phase;
     ended.facts.processed_at = Some(now);
     ended.facts.outcome = Some(Outcome::with_detail(OutcomeKind::Cancelled, format!("Bot {holder} is in this call already.")));
@@ -136,6 +136,7 @@ pub(super) async fn hand_meetings(
     store: &dyn Store,
     ended: &mut BotInstance,
     holder: InstanceRecord,
+    now: DateTime<Utc>,
 ) -> Result<Vec<Write>, StoreError> {
     let InstanceRecord { instance: mut holding, version } = holder;
     let meetings = std::mem::take(&mut ended.facts.linked_meetings);
@@ -156,6 +157,11 @@ pub(super) async fn hand_meetings(
         if !holding.is_linked(&meeting.path) {
             holding.facts.linked_meetings.push(meeting);
         }
+    }
+    if holding.phase.is_terminal() {
+        // Of its end these meetings' backend has heard nothing.
+        let unique = clock::ordered_id().simple().to_string();
+        writes.push(outbox::write(outbox::of_bot(store.naming(), &holding, "meetings_handed_over", now, unique)));
     }
     writes.push(Write::update(DocumentKey::Instance(holding.id.clone()), version, holding.encode(store.naming())));
     Ok(writes)

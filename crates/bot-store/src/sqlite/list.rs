@@ -25,6 +25,10 @@ pub(super) fn question(naming: &Naming, listing: &Listing, after: Option<&str>) 
         Listed::ApiKeys => "api_key",
         Listed::Audit => "audit",
         Listed::Replays => "replay",
+        Listed::Outbox => "webhook_outbox",
+        Listed::Endpoints => "webhook_endpoint",
+        Listed::Deliveries => "webhook_delivery",
+        Listed::Pending => "webhook_pending",
     };
     let mut condition = format!("kind = '{kind}' AND listed_at IS NOT NULL");
     let mut values = Vec::new();

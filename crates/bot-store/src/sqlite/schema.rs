@@ -34,6 +34,12 @@ CREATE INDEX IF NOT EXISTS listed_by_phase
     ON documents (kind, json_extract(fields, '$.phase'), listed_at, path) WHERE kind = 'instance' AND listed_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS listed_by_outcome
     ON documents (kind, json_extract(fields, '$.outcome_kind'), listed_at, path) WHERE kind = 'instance' AND listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS deliveries_by_endpoint ON documents (kind, json_extract(fields, '$.endpoint_id'), listed_at, path)
+    WHERE kind = 'webhook_delivery' AND listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS deliveries_by_state ON documents (kind, json_extract(fields, '$.state'), listed_at, path)
+    WHERE kind = 'webhook_delivery' AND listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS pending_by_endpoint ON documents (kind, json_extract(fields, '$.endpoint_id'), listed_at, path)
+    WHERE kind = 'webhook_pending' AND listed_at IS NOT NULL;
 ";
 
 /// Makes the tables where they are missing, and brings those of an older version up to date, in one transaction.

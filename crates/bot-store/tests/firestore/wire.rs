@@ -122,6 +122,15 @@ async fn a_hint_names_the_meeting_that_changed() {
     let instance = DocumentKey::Instance(bot_model::ids::InstanceId::parse("i").unwrap());
     store.commit(vec![Write::create(instance, json!({"status": "queued"}).as_object().unwrap().clone())]).await.unwrap();
     assert_eq!(next(&mut hints).await, Hint::Instances);
+    let told = bot_store::outbox::Event::new("bot.done", "", DateTime::UNIX_EPOCH, json!({}));
+    let told = bot_store::outbox::write(told);
+    store.commit(vec![told.clone()]).await.unwrap();
+    assert_eq!(next(&mut hints).await, Hint::Outbox);
+    let found = store.read(&told.key).await.unwrap().unwrap();
+    let other = DocumentKey::Instance(bot_model::ids::InstanceId::parse("j").unwrap());
+    let put = Write::create(other, json!({"status": "queued"}).as_object().unwrap().clone());
+    store.commit(vec![Write::delete(told.key, found.version), put]).await.unwrap();
+    assert_eq!(next(&mut hints).await, Hint::Instances, "what left the outbox is no reason to look");
 }
 
 async fn next(hints: &mut bot_store::HintStream) -> Hint {
