@@ -51,6 +51,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// What the replicas' portals seal their sessions with; absent is made anew with each start.
     pub portal_secret: Option<SecretString>,
+    /// Where webhooks may go besides the public internet.
+    pub webhook_allow: webhooks::Allowed,
 }
 
 /// Who may use the API, and where it is served.
@@ -148,6 +150,7 @@ impl Config {
             pace,
             api: reader.api(http_listen),
             portal_secret: reader.portal_secret(),
+            webhook_allow: reader.webhook_allow(),
             http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,
@@ -274,6 +277,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             return None;
         }
         Some(SecretString::from(secret))
+    }
+
+    fn webhook_allow(&mut self) -> webhooks::Allowed {
+        let text = self.text("WEBHOOK_ALLOW").unwrap_or_default();
+        webhooks::Allowed::parse(&text).unwrap_or_else(|entry| {
+            self.problem("WEBHOOK_ALLOW", entry, webhooks::Allowed::WANTS);
+            webhooks::Allowed::default()
+        })
     }
 
     fn naming(&mut self) -> Naming {

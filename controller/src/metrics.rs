@@ -83,6 +83,8 @@ pub struct LoopLabel {
 /// The registry and its metrics.
 pub struct Metrics {
     registry: Registry,
+    /// Of webhooks; the crate's own.
+    pub webhooks: webhooks::metrics::Metrics,
     outcomes: Family<OutcomeLabels, Counter>,
     active: Family<PhaseLabel, Gauge>,
     store_errors: Family<Kind, Counter>,
@@ -140,6 +142,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("meetingbot"),
+            webhooks: webhooks::metrics::Metrics::default(),
             outcomes: Family::default(),
             active: Family::default(),
             store_errors: Family::default(),
@@ -257,6 +260,7 @@ impl Metrics {
             "By how many bots known meetings exceed the places within the next 24 hours, at most",
             self.forecast_shortfall.clone(),
         );
+        self.webhooks.register(r);
         r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -350,6 +354,10 @@ mod tests {
             "meetingbot_places gauge",
             "meetingbot_capacity_exhausted gauge",
             "meetingbot_forecast_shortfall gauge",
+            "meetingbot_webhook_attempts counter",
+            "meetingbot_webhook_oldest_undelivered_seconds gauge",
+            "meetingbot_webhook_given_up counter",
+            "meetingbot_webhook_endpoints_disabled counter",
             "meetingbot_build info",
         ];
         assert_eq!(listed, golden);

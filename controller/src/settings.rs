@@ -128,6 +128,11 @@ pub const SETTINGS: &[Setting] = &[
         "(one at random in each process)",
         "signs links to files in a folder (file:// in RECORDINGS_URL); at least 32 characters, for links that outlive a restart",
     ),
+    setting(
+        "WEBHOOK_ALLOW",
+        "",
+        "receivers of webhooks besides the public internet: networks and host names, such as 10.1.0.0/16,hooks.internal",
+    ),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),
     setting("MEETINGS_QUERY_MODE", "collection", "collection or collection_group"),

@@ -9,10 +9,14 @@ use api::access::Access;
 use api::logs::RunLogs;
 use api::state::{Api, Settings};
 use axum::Router;
+use bot_store::listing::{Listed, Listing};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use webhooks::Webhooks;
+use webhooks::engine::Parts;
+use webhooks::post::Poster;
 
 use super::{CliError, opening};
 use crate::config::{Config, Needs};
@@ -49,6 +53,7 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     };
     let launcher = launcher(&config, program).await.map_err(|error| CliError::Failed(error.to_string()))?;
     let engine = Engine::new(store, launcher, &config.controller_id, config.pace.clone());
+    let hooks = webhooks(&config, &engine)?;
     let (api, api_server) = serve_api(&config, &engine).await?;
     stage.send_replace(http::Stage::Running(Arc::clone(&engine), api));
     tracing::info!(?address, controller_id = config.controller_id, store = config.store_url, "running");
@@ -63,7 +68,7 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
             engine.stop();
         })
     };
-    engine.run().await;
+    tokio::join!(engine.run(), hooks.run(engine.stopping()));
     let _ = ending.await;
     [Some(server), api_server].into_iter().flatten().for_each(|server| server.abort());
     Ok(ExitCode::SUCCESS)
@@ -77,6 +82,7 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
         link_secret: config.api.link_secret.clone(),
+        webhook_allow: config.webhook_allow.clone(),
     };
     let options = portal::Options { is_open: settings.access == Access::DangerOpen, secret: config.portal_secret.clone() };
     let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
@@ -86,6 +92,23 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
     tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");
     Ok((None, Some(tokio::spawn(http::serve_router(own, api, engine.stopping())))))
+}
+
+/// The deliverer, woken by the engine's hints.
+fn webhooks(config: &Config, engine: &Engine) -> Result<Arc<Webhooks>, CliError> {
+    let pace = webhooks::Pace::default();
+    // Hints make it immediate; without them the outbox is looked at as often as the meetings are.
+    let poll = if config.pace.is_listening { pace.poll } else { config.pace.poll };
+    let poster = Poster::new(config.webhook_allow.clone(), pace.deadline)
+        .map_err(|error| CliError::Failed(format!("the client of webhooks: {error}")))?;
+    Ok(Webhooks::new(Parts {
+        store: engine.shared_store(),
+        poster,
+        pace: webhooks::Pace { poll, ..pace },
+        metrics: engine.metrics.webhooks.clone(),
+        alerts: Vec::new(),
+        hints: engine.outbox_hints(),
+    }))
 }
 
 async fn launcher(config: &Config, program: PathBuf) -> Result<Arc<dyn Launcher>, LaunchError> {
@@ -106,10 +129,16 @@ async fn launcher(config: &Config, program: PathBuf) -> Result<Arc<dyn Launcher>
     })
 }
 
+/// Nothing waits to be handed to endpoints.
+async fn is_told(engine: &Engine) -> bool {
+    let waiting = engine.store().list(&Listing::oldest(Listed::Outbox), None, 1).await;
+    waiting.is_ok_and(|page| page.records.is_empty())
+}
+
 async fn idle(engine: &Engine) {
     let mut seen = 0;
     while seen < 2 {
         tokio::time::sleep(IDLE_LOOK).await;
-        seen = if engine.is_idle().await { seen + 1 } else { 0 };
+        seen = if engine.is_idle().await && is_told(engine).await { seen + 1 } else { 0 };
     }
 }

@@ -28,6 +28,7 @@ mod schedule;
 pub mod state;
 mod statistics;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -104,4 +105,10 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(logs::log))
         .routes(routes!(links::create))
         .routes(routes!(links::open))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::replay))
 }

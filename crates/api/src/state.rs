@@ -44,6 +44,8 @@ pub struct Settings {
     pub recordings_url: String,
     /// Signs links to files in a folder; `None` is one at random.
     pub link_secret: Option<SecretString>,
+    /// Where webhooks may go besides the public internet.
+    pub webhook_allow: webhooks::Allowed,
 }
 
 /// The API over one store.

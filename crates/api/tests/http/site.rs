@@ -53,7 +53,14 @@ impl Site {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
-        let settings = Settings { access, window: StartWindow::default(), max_live: 4, recordings_url, link_secret: None };
+        let settings = Settings {
+            access,
+            window: StartWindow::default(),
+            max_live: 4,
+            recordings_url,
+            link_secret: None,
+            webhook_allow: webhooks::Allowed::default(),
+        };
         let stop = CancellationToken::new();
         let router = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -31,7 +31,14 @@ impl Site {
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, Naming::default()).await.unwrap();
         let recordings_url = format!("file://{}", folder.path().join("bucket").display());
-        let settings = Settings { access, window: StartWindow::default(), max_live: 6, recordings_url };
+        let settings = Settings {
+            access,
+            window: StartWindow::default(),
+            max_live: 6,
+            recordings_url,
+            link_secret: None,
+            webhook_allow: webhooks::Allowed::default(),
+        };
         let stop = CancellationToken::new();
         let api = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let options = portal::Options { is_open: access == Access::DangerOpen, secret: None };
