@@ -23,8 +23,6 @@ use bot_model::schedule::StartWindow;
 use bot_model::session::{CaptureSettings, GREETING_CHARACTERS, SessionLimits};
 use secrecy::SecretString;
 
-use secrecy::SecretString;
-
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
 

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::run_dir::{self, RunDir, Spec, private_folder};
 use super::scratch;
 use super::{
-    BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, ProgramLog, RunCommand, RunKey, RunState, SHARED,
-    Tail, allowed,
+    BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, ProgramLog, RunCommand, RunKey, RunState,
+    SHARED, Tail, allowed,
 };
 use crate::config::RunsConfig;
 

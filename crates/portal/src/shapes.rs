@@ -268,28 +268,39 @@ pub(crate) struct ForecastHour {
 pub(crate) struct Webhook {
     pub(crate) id: String,
     pub(crate) url: String,
-    pub(crate) events: Vec<String>,
-    pub(crate) organization: String,
-    pub(crate) description: Option<String>,
+    pub(crate) event_types: Vec<String>,
+    pub(crate) organization: Option<String>,
+    pub(crate) all_organizations: bool,
+    pub(crate) description: String,
     pub(crate) created_at: At,
-    pub(crate) disabled_at: At,
+    pub(crate) is_enabled: bool,
     pub(crate) disabled_reason: Option<String>,
-    pub(crate) secret: Option<String>,
+    pub(crate) failing_since: At,
+}
+
+/// A webhook with its new secret.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WithSecret {
+    pub(crate) webhook: Webhook,
+    pub(crate) secret: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Webhooks {
     pub(crate) webhooks: Vec<Webhook>,
+    pub(crate) event_types: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Delivery {
     pub(crate) id: String,
-    pub(crate) event: String,
+    pub(crate) event_type: String,
     pub(crate) created_at: At,
     pub(crate) state: String,
+    pub(crate) reason: Option<String>,
     pub(crate) next_attempt_at: At,
     pub(crate) attempts: Vec<Attempt>,
 }
@@ -297,10 +308,10 @@ pub(crate) struct Delivery {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Attempt {
-    pub(crate) at: At,
+    pub(crate) tried_at: At,
+    pub(crate) result: String,
     pub(crate) status: Option<u16>,
-    pub(crate) error: Option<String>,
-    pub(crate) duration_ms: Option<u64>,
+    pub(crate) millis: u64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

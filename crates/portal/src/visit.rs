@@ -118,6 +118,11 @@ impl Fields {
         if once.len() <= 64 && once.bytes().all(|byte| byte.is_ascii_alphanumeric()) { once } else { "" }
     }
 
+    /// What follows a beginning of names, of the fields that are there.
+    pub(crate) fn begin_with<'a>(&'a self, beginning: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.keys().filter_map(move |name| name.strip_prefix(beginning))
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.0.insert(name.to_owned(), value.into());
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Refusal, given, object, query, segment};
 use crate::page::{Frame, refused_to, show};
-use crate::shapes::{Attempt, Deliveries, Delivery, Webhook, Webhooks};
+use crate::shapes::{Attempt, Deliveries, Delivery, Webhook, Webhooks, WithSecret};
 use crate::visit::{Fields, Posted, Visit, done};
 use crate::words;
 use crate::zone::{Stamp, Zone};
@@ -30,16 +30,21 @@ struct Row {
 
 impl Row {
     fn of(webhook: &Webhook, zone: &Zone) -> Self {
-        let is_off = webhook.disabled_at.is_some();
-        let events = webhook.events.iter().map(|event| words::plain(event)).collect::<Vec<_>>().join(", ");
+        let events = webhook.event_types.iter().map(|event| words::plain(event)).collect::<Vec<_>>().join(", ");
+        let (state, tone) = match (webhook.is_enabled, webhook.failing_since) {
+            (false, _) => ("Disabled", "bad"),
+            (true, Some(_)) => ("Failing", "wait"),
+            (true, None) => ("Active", "good"),
+        };
+        let organization = webhook.organization.clone().filter(|_| !webhook.all_organizations);
         Self {
             id: segment(&webhook.id),
             url: webhook.url.clone(),
-            description: webhook.description.clone().unwrap_or_default(),
-            organization: webhook.organization.clone(),
+            description: webhook.description.clone(),
+            organization: organization.unwrap_or_else(|| "every organization".into()),
             events: if events.is_empty() { "Every event".into() } else { events },
-            state: if is_off { "Disabled" } else { "Active" },
-            tone: if is_off { "bad" } else { "good" },
+            state,
+            tone,
             reason: webhook.disabled_reason.clone().unwrap_or_default(),
             created: webhook.created_at.map(|at| zone.minute(at)),
         }
@@ -52,6 +57,8 @@ struct WebhooksPage {
     frame: Frame,
     /// `None` where the API has no webhooks.
     rows: Option<Vec<Row>>,
+    /// What one can ask for: name and word.
+    types: Vec<(String, String)>,
     values: Fields,
     error: String,
     can_change: bool,
@@ -66,7 +73,9 @@ impl WebhooksPage {
 
 async fn page(visit: &Visit, values: Fields, error: String) -> Result<WebhooksPage, Refusal> {
     let found = visit.client.find::<Webhooks>("/v1/webhooks").await?;
+    let types = found.as_ref().map(|found| found.event_types.clone()).unwrap_or_default();
     Ok(WebhooksPage {
+        types: types.into_iter().map(|name| (name.clone(), words::plain(&name))).collect(),
         frame: Frame::new(visit, "webhooks", "Webhooks"),
         rows: found.map(|found| found.webhooks.iter().map(|one| Row::of(one, &visit.zone)).collect()),
         can_change: visit.is_admin(),
@@ -94,20 +103,20 @@ struct SecretPage {
 }
 
 fn secret(visit: &Visit, body: Value, is_new: bool) -> Response {
-    let webhook: Webhook = serde_json::from_value(body).unwrap_or_default();
+    let WithSecret { webhook, secret } = serde_json::from_value(body).unwrap_or_default();
     let frame = Frame::new(visit, "webhooks", "The webhook's secret");
-    let page = SecretPage { frame, id: segment(&webhook.id), secret: webhook.secret.unwrap_or_default(), is_new };
+    let page = SecretPage { frame, id: segment(&webhook.id), secret, is_new };
     show(visit, StatusCode::OK, &page)
 }
 
 /// Makes one, and shows its secret once.
 pub(crate) async fn create(Posted { visit, fields }: Posted) -> Response {
-    let events: Vec<&str> = fields.get("events").split([',', ' ']).map(str::trim).filter(|event| !event.is_empty()).collect();
+    let events: Vec<&str> = fields.begin_with("type:").collect();
     let body = object(vec![
         ("url", Some(json!(fields.get("url")))),
         ("description", given(fields.get("description"))),
         ("organization", given(fields.get("organization"))),
-        ("events", (!events.is_empty()).then(|| json!(events))),
+        ("event_types", (!events.is_empty()).then(|| json!(events))),
     ]);
     match visit.client.post("/v1/webhooks", fields.once(), body).await {
         Ok(answer) => secret(&visit, answer.body, true),
@@ -132,6 +141,7 @@ struct DeliveryRow {
     at: Option<Stamp>,
     state: String,
     tone: &'static str,
+    reason: String,
     next: Option<Stamp>,
     tries: Vec<TryRow>,
 }
@@ -139,25 +149,27 @@ struct DeliveryRow {
 fn tried(attempt: &Attempt, zone: &Zone) -> TryRow {
     let is_taken = attempt.status.is_some_and(|status| (200..300).contains(&status));
     let status = attempt.status.map(|status| format!("HTTP {status}"));
+    let result = words::plain(&attempt.result);
     TryRow {
-        at: attempt.at.map(|at| zone.stamp(at)),
-        result: status.or_else(|| attempt.error.clone()).unwrap_or_else(|| "No answer".into()),
+        at: attempt.tried_at.map(|at| zone.stamp(at)),
+        result: status.unwrap_or(result),
         tone: if is_taken { "good" } else { "bad" },
-        took: attempt.duration_ms.map(|took| format!("{took} ms")).unwrap_or_default(),
+        took: format!("{} ms", attempt.millis),
     }
 }
 
 fn delivery(delivery: Delivery, zone: &Zone) -> DeliveryRow {
     DeliveryRow {
         tone: match delivery.state.as_str() {
-            "delivered" | "succeeded" => "good",
-            "pending" | "retrying" => "busy",
+            "delivered" => "good",
+            "pending" => "busy",
             _ => "bad",
         },
         id: segment(&delivery.id),
-        event: words::plain(&delivery.event),
+        event: words::plain(&delivery.event_type),
         at: delivery.created_at.map(|at| zone.stamp(at)),
         state: words::plain(&delivery.state),
+        reason: delivery.reason.clone().unwrap_or_default(),
         next: delivery.next_attempt_at.map(|at| zone.stamp(at)),
         tries: delivery.attempts.iter().map(|one| tried(one, zone)).collect(),
     }
@@ -273,7 +285,7 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
 
 async fn enable(client: &crate::client::Client, path: &str) -> Result<(), Refusal> {
     let webhook: Value = client.get(path).await?;
-    client.patch(path, webhook["etag"].as_str().unwrap_or_default(), json!({"enabled": true})).await.map(drop)
+    client.patch(path, webhook["etag"].as_str().unwrap_or_default(), json!({"is_enabled": true})).await.map(drop)
 }
 
 /// Sends an event once more.

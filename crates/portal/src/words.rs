@@ -146,6 +146,10 @@ pub(crate) fn advice(kind: OutcomeKind) -> &'static str {
         K::NoCapacity => {
             "Raise MAX_LIVE_BOTS where the machine allows it, or add machines; the forecast shows when it gets tight."
         }
+        K::OrganizationLimit => "The organization's own limit was used up. Raise it, or spread its meetings over the day.",
+        K::QueueTimeout => {
+            "It waited longer in the queue than it was to. Raise MAX_ACTIVE_BOTS where there is room, or give it a higher priority."
+        }
         K::ImagePullFailed => "Check the names of the images and the right to pull them.",
         K::OutOfMemory => "Give the bots more memory; docs/sizing.md says how much a bot needs.",
         K::RunDeadline => "Look at the log for what took so long. What was recorded is kept.",

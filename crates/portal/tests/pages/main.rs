@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "all of this is a test")]
 
+mod actions;
 #[allow(dead_code, unreachable_pub, reason = "the file is shared with another suite")]
 #[path = "../../../../tests/src/chromium.rs"]
 mod chromium;
+mod guards;
 mod looks;
 mod site;

@@ -151,12 +151,12 @@ impl Site {
             ("late", "Early stand-up", "missed", "missed", "meet"),
             ("host-ended", "Budget review", "host_ended", "done", "teams"),
         ] {
-            let kind = outcome_of(kind);
+            let outcome = outcome_of(kind);
             self.bot(
                 id,
                 phase,
                 title,
-                json!({"outcome": kind, "platform": platform, "processed_at": ago(300), "created_at": ago(5_000)}),
+                json!({"outcome": outcome, "outcome_kind": kind, "platform": platform, "processed_at": ago(300), "created_at": ago(5_000)}),
             )
             .await;
         }
@@ -186,7 +186,7 @@ impl Site {
         ]);
         let recording =
             json!({"started_at": ago(4_000), "ended_at": ago(2_195), "parts": 1, "segments": 452, "bytes": 48_211_009});
-        let more = json!({"recording": recording, "artifacts": artifacts, "outcome": outcome_of("host_ended"), "processed_at": ago(2_190)});
+        let more = json!({"recording": recording, "artifacts": artifacts, "outcome": outcome_of("host_ended"), "outcome_kind": "host_ended", "processed_at": ago(2_190)});
         self.bot(id, "done", title, more).await;
     }
 }
