@@ -120,7 +120,7 @@ def check_overlay(path):
 def used_rights():
     """What the launcher asks for, by its own list."""
     source = pathlib.Path("controller/src/launch/kubernetes/access.rs").read_text()
-    found = re.findall(r'\("(\w*)", "(\w+)", &\[([^\]]*)\]\)', source)
+    found = re.findall(r'\("(\w*)", "([\w/]+)", &\[([^\]]*)\]\)', source)
     return {(group, resource): set(re.findall(r'"(\w+)"', verbs)) for group, resource, verbs in found}
 
 
@@ -156,7 +156,7 @@ def identities_agree():
     for account, _, kubernetes, google, _ in rows:
         account = account.strip("`")
         wanted = {resource: verbs for (_, resource), verbs in used_rights().items()} if account == "controller" else {}
-        found = {resource: set(verbs.split(", ")) for resource, verbs in re.findall(r"`(\w+)`: ([\w, ]+)", kubernetes)}
+        found = {resource: set(verbs.split(", ")) for resource, verbs in re.findall(r"`([\w/]+)`: ([\w, ]+)", kubernetes)}
         if found != wanted:
             problem(f"SECURITY.md: {account}", f"says {found}, the launcher uses {wanted}")
         roles = granted.get(f"meeting-{account}", set())

@@ -1,14 +1,19 @@
 //! Claims queued instances and launches them. Only the claim's own proof can be launched, and only as often as there
 //! are free slots: nothing is claimed that cannot be started.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bot_model::capacity::Limits;
+use bot_model::capacity::ledger::Refusal;
+use bot_model::capacity::queue::has_timed_out;
 use bot_model::document::BotInstance;
 use bot_model::ids::JobName;
 use bot_model::lifecycle::{Status, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::schedule::Due;
 use bot_store::kill_point::KillPoint;
+use bot_store::protocol::capacity::{self, Admitted};
 use bot_store::protocol::claim::{self, Claimed, Claimer};
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, InstanceRecord, Note};
@@ -31,41 +36,123 @@ const AT_ONCE: usize = 8;
 impl Engine {
     /// Claims what is queued, due and startable, and launches it. Answers with how many were claimed.
     pub async fn claim(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.give_back().await;
         let queued = self.instances(&[Status::Queued]).await?;
         {
             let mut served = lock(&self.served);
             served
                 .extend(queued.iter().map(|record| (record.instance.id.clone(), crate::discover::meetings_of(&record.instance))));
         }
-        let slots = self.free_slots().await;
+        let (room, held_by) = self.room().await;
         let mut candidates = Vec::new();
         for record in queued {
             match self.due(&record.instance, now) {
                 Due::Early => {}
+                Due::Now if has_timed_out(&record.instance, self.pace.window.lead, now) => self.time_out(&record, now).await?,
                 Due::Now if claim::is_claimable(&record, false) && self.may_launch(&record) => candidates.push(record),
                 Due::Now => {}
-                Due::Missed => self.miss(&record, slots == 0, now).await?,
+                Due::Missed => self.miss(&record, room == 0, now).await?,
             }
         }
+        let finalizes = |record: &InstanceRecord| self.command_for(&record.instance, now) == RunCommand::Finalize;
+        let (finalizing, recording): (Vec<_>, Vec<_>) = candidates.into_iter().partition(finalizes);
+        // What was recorded is made into files, whatever else is full.
         let mut claimed = 0;
-        // In the claims of one commit, one commit after the other: what is queued is read once, however much it is.
-        for claims in chosen(candidates, slots).chunks(self.pace.max_claims) {
-            if self.stop.is_cancelled() {
-                break;
-            }
-            claimed += self.claim_and_launch(claims.to_vec(), now).await;
+        for claims in finalizing.chunks(self.pace.max_claims) {
+            claimed += self.claim_and_launch(claims.to_vec(), RunCommand::Finalize).await;
         }
+        Ok(claimed + self.claim_in_order(recording, (room, held_by), now).await?)
+    }
+
+    /// Claims as many as there is room for, the first of the queue first, and notes who has to wait for what.
+    async fn claim_in_order(
+        &self,
+        mut candidates: Vec<InstanceRecord>,
+        (mut room, held_by): (usize, Refusal),
+        now: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
+        candidates.sort_by_cached_key(|record| (self.order(&record.instance, now), record.instance.id.clone()));
+        let all: Vec<&InstanceRecord> = candidates.iter().collect();
+        let is_counted = !candidates.is_empty() && self.is_counted().await?;
+        let (mut left, mut turned_away, mut claimed) = (candidates.clone(), BTreeMap::new(), 0);
+        if !is_counted {
+            let mut waiting = left.split_off(room.min(left.len()));
+            turned_away.extend(waiting.drain(..).map(|record| (record.instance.id, held_by)));
+            for claims in shuffled(std::mem::take(&mut left)).chunks(self.pace.max_claims) {
+                if self.stop.is_cancelled() {
+                    break;
+                }
+                claimed += self.claim_and_launch(claims.to_vec(), RunCommand::Record).await;
+            }
+        }
+        while !left.is_empty() && room > 0 && !self.stop.is_cancelled() {
+            let limits = self.limits(&left).await?;
+            let admitted = self.claim_placed(std::mem::take(&mut left), room, &limits, now).await?;
+            turned_away.extend(admitted.turned_away);
+            (claimed, room) = (claimed + admitted.claimed.len(), room.saturating_sub(admitted.claimed.len()));
+            if !admitted.claimed.is_empty() {
+                left = admitted.left;
+            }
+            self.launch_all(admitted.claimed, RunCommand::Record).await;
+        }
+        turned_away.extend(left.into_iter().map(|record| (record.instance.id, held_by)));
+        for record in all.iter().filter(|record| turned_away.contains_key(&record.instance.id)) {
+            self.stamp(record).await;
+        }
+        self.waiting(&all, turned_away, now).await;
         Ok(claimed)
     }
 
-    /// Claims these records and launches the ones that were won.
-    pub(crate) async fn claim_and_launch(&self, records: Vec<InstanceRecord>, now: DateTime<Utc>) -> usize {
+    /// Claims the first of these, each with its place, in one commit.
+    async fn claim_placed(
+        &self,
+        records: Vec<InstanceRecord>,
+        room: usize,
+        limits: &Limits,
+        now: DateTime<Utc>,
+    ) -> Result<Admitted, StoreError> {
+        KillPoint::Claiming.pass(&self.controller_id).await;
+        let most = room.min(self.pace.max_claims);
+        let admitted = capacity::claim_placed(self.store.as_ref(), records, most, &self.claimer(), limits, now).await;
+        if let Ok(admitted) = &admitted {
+            self.metrics.lease_conflicts.inc_by(admitted.conflicts.into());
+            for claimed in &admitted.claimed {
+                Metrics::count(&self.metrics.claims, "won");
+                lock(&self.in_flight).insert(claimed.record().instance.id.clone());
+            }
+        } else {
+            Metrics::count(&self.metrics.claims, "error");
+        }
+        admitted
+    }
+
+    /// Takes a stale claim over, to launch it: with a place where it may join its call.
+    pub(crate) async fn take_over(&self, record: &InstanceRecord, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let command = self.command_for(&record.instance, now);
+        if command == RunCommand::Record {
+            if self.room().await.0 == 0 {
+                return Ok(());
+            }
+            if self.is_counted().await? {
+                let records = vec![record.clone()];
+                let limits = self.limits(&records).await?;
+                let admitted = self.claim_placed(records, 1, &limits, now).await?;
+                self.launch_all(admitted.claimed, command).await;
+                return Ok(());
+            }
+        }
+        self.claim_and_launch(vec![record.clone()], command).await;
+        Ok(())
+    }
+
+    /// Claims these records, without places, and launches the ones that were won.
+    async fn claim_and_launch(&self, records: Vec<InstanceRecord>, command: RunCommand) -> usize {
         if records.is_empty() {
             return 0;
         }
         KillPoint::Claiming.pass(&self.controller_id).await;
         let mut won = Vec::new();
-        for answer in claim::claim_all(self.store.as_ref(), records, &self.claimer(), now).await {
+        for answer in claim::claim_all(self.store.as_ref(), records, &self.claimer(), clock::now()).await {
             match answer {
                 Ok(Some(claimed)) => {
                     Metrics::count(&self.metrics.claims, "won");
@@ -80,13 +167,14 @@ impl Engine {
             }
         }
         let count = won.len();
-        futures::stream::iter(won)
-            .for_each_concurrent(AT_ONCE, |claimed| async move {
-                let command = self.command_for(&claimed.record().instance, now);
-                self.launch(claimed, command).await;
-            })
-            .await;
+        self.launch_all(won, command).await;
         count
+    }
+
+    async fn launch_all(&self, won: Vec<Claimed>, command: RunCommand) {
+        futures::stream::iter(won)
+            .for_each_concurrent(AT_ONCE, |claimed| async move { self.launch(claimed, command).await })
+            .await;
     }
 
     /// Launches a claim; whatever happens, the claim is used, given back or left to run out.
@@ -168,10 +256,13 @@ impl Engine {
     }
 
     async fn miss(&self, record: &InstanceRecord, is_full: bool, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let (step, kind, reason) = if is_full {
-            (Step::Fail, OutcomeKind::NoCapacity, "no_capacity")
-        } else {
-            (Step::Miss, OutcomeKind::Missed, "too_late")
+        let waited_for = self.why_it_waits(&record.instance.id).or(is_full.then_some(Refusal::Machine));
+        let (step, kind, reason) = match waited_for {
+            Some(refusal) if refusal.is_the_organization_s() => {
+                (Step::Fail, OutcomeKind::OrganizationLimit, "organization_limit")
+            }
+            Some(_) => (Step::Fail, OutcomeKind::NoCapacity, "no_capacity"),
+            None => (Step::Miss, OutcomeKind::Missed, "too_late"),
         };
         Metrics::reason(&self.metrics.missed, reason);
         self.end(record, step, Outcome::new(kind), now).await
@@ -239,9 +330,9 @@ pub(crate) fn is_recording_over(instance: &BotInstance) -> bool {
     instance.facts.frozen.is_some() || instance.facts.outcome.is_some()
 }
 
-/// The most urgent ones, in an order of chance among equals: replicas that see the same page do not fight over its head.
-fn chosen(mut candidates: Vec<InstanceRecord>, limit: usize) -> Vec<InstanceRecord> {
+/// Those that are all claimed now: the urgent first, and equals in an order of chance, so that replicas that see the same page do not
+/// fight over its head.
+fn shuffled(mut candidates: Vec<InstanceRecord>) -> Vec<InstanceRecord> {
     candidates.sort_by_cached_key(|record| (std::cmp::Reverse(record.instance.facts.priority), clock::random_id()));
-    candidates.truncate(limit);
     candidates
 }

@@ -10,6 +10,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use api::access::Access;
+use bot_model::capacity::day::TimeZone;
+use bot_model::capacity::ledger::MOST_PLACES;
+use bot_model::capacity::{Limits, OrganizationLimits};
 use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
 use bot_model::display_name::LONGEST;
@@ -18,6 +21,7 @@ use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process;
 use bot_model::schedule::StartWindow;
 use bot_model::session::{CaptureSettings, GREETING_CHARACTERS, SessionLimits};
+use secrecy::SecretString;
 
 use crate::launch::kubernetes::config::{Common, KubernetesConfig, RunLimits};
 use crate::settings::SETTINGS;
@@ -43,6 +47,8 @@ pub struct Config {
     pub http_port_file: Option<PathBuf>,
     /// The API.
     pub api: ApiConfig,
+    /// What the replicas' portals seal their sessions with; absent is made anew with each start.
+    pub portal_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
     /// `ALERT_SNS_TOPIC_ARN`: who is told when all bots are busy.
@@ -52,12 +58,14 @@ pub struct Config {
 }
 
 /// Who may use the API, and where it is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Whether keys are asked for.
     pub access: Access,
     /// Its own address; `None` is beside health and metrics.
     pub listen: Option<SocketAddr>,
+    /// Signs links to files in a folder.
+    pub link_secret: Option<SecretString>,
 }
 
 /// The loops' clocks and limits.
@@ -85,6 +93,12 @@ pub struct Pace {
     pub max_unleased: Option<Duration>,
     /// Longest recording; bounds how long a meeting without an end counts as on.
     pub max_recording: Duration,
+    /// What all replicas together hold to.
+    pub limits: Limits,
+    /// What 100 of priority are worth in waiting.
+    pub ageing: Duration,
+    /// Runs that may wait for a node or a quota before no more are launched.
+    pub max_pending: usize,
 }
 
 /// What the process launcher needs.
@@ -137,6 +151,7 @@ impl Config {
             controller_id: reader.controller_id(),
             pace,
             api: reader.api(http_listen),
+            portal_secret: reader.portal_secret(),
             webhook_allow: reader.webhook_allow(),
             alert_sns: reader.text("ALERT_SNS_TOPIC_ARN"),
             alert_pubsub: reader.text("ALERT_PUBSUB_TOPIC"),
@@ -244,7 +259,28 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
                 Access::Keys
             }
         };
-        ApiConfig { access, listen }
+        let link_secret = self.text("API_LINK_SECRET");
+        if link_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            self.problem(
+                "API_LINK_SECRET",
+                "(a secret)",
+                "at least 32 characters at random, such as openssl rand -hex 32 prints",
+            );
+        }
+        ApiConfig { access, listen, link_secret: link_secret.map(SecretString::from) }
+    }
+
+    fn portal_secret(&mut self) -> Option<SecretString> {
+        let secret = self.text("PORTAL_SECRET")?;
+        if secret.len() < portal::seal::SHORTEST_SECRET {
+            self.problem(
+                "PORTAL_SECRET",
+                "(a short text)",
+                "at least 32 characters that nobody can guess, the same on every replica",
+            );
+            return None;
+        }
+        Some(SecretString::from(secret))
     }
 
     fn webhook_allow(&mut self) -> webhooks::Allowed {
@@ -290,7 +326,30 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             lease: LeaseTimings::from_ttl(ttl),
             max_unleased,
             max_recording: Duration::from_secs(60 * self.number("MAX_RECORDING_DURATION_MINUTES", 1)),
+            limits: self.limits(),
+            ageing: self.seconds("QUEUE_AGEING_SECONDS", 1),
+            max_pending: usize::try_from(self.number("MAX_PENDING_BOTS", 1)).unwrap_or(usize::MAX),
         }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let time_zone = self.text("ORGANIZATION_TIME_ZONE").unwrap_or_else(|| "UTC".into());
+        let time_zone = TimeZone::parse(&time_zone).unwrap_or_else(|| {
+            self.problem("ORGANIZATION_TIME_ZONE", time_zone, "a name of the IANA time zone data base, such as Europe/Zurich");
+            TimeZone::default()
+        });
+        let default = OrganizationLimits {
+            time_zone,
+            max_active_bots: self.at_most("MAX_ACTIVE_BOTS_PER_ORGANIZATION", MOST_PLACES),
+            max_bots_per_day: self.at_most("MAX_BOTS_PER_DAY_PER_ORGANIZATION", u32::MAX),
+        };
+        Limits { active: self.at_most("MAX_ACTIVE_BOTS", MOST_PLACES), default, organizations: BTreeMap::new() }
+    }
+
+    /// An optional number from 1 on.
+    fn at_most(&mut self, name: &str, most: u32) -> Option<u32> {
+        self.within(name, 1..=most);
+        self.text(name).and_then(|text| text.parse().ok())
     }
 
     fn runs(&mut self, needs: Needs, launcher: LauncherKind) -> RunsConfig {

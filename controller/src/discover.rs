@@ -212,6 +212,9 @@ impl Engine {
 
     /// Counts the outcome of an instance that has ended, once.
     pub(crate) fn settled(&self, instance: &BotInstance) {
+        if instance.phase.is_terminal() {
+            self.has_ended(&instance.id);
+        }
         if let (true, Some(outcome)) = (instance.phase.is_terminal(), &instance.facts.outcome) {
             let mut memory = lock(&self.memory);
             if memory.counted.len() > MOST_COUNTED {

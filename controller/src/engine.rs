@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::capacity;
 use crate::config::Pace;
 use crate::discover::Look;
 use crate::launch::Launcher;
@@ -52,6 +53,7 @@ pub struct Engine {
     /// For the scrape.
     pub metrics: Metrics,
     pub(crate) memory: Mutex<Memory>,
+    pub(crate) capacity: Mutex<capacity::Memory>,
     /// Instances whose launch this process is in the middle of.
     pub(crate) in_flight: Mutex<BTreeSet<InstanceId>>,
     /// Failed launches, with when to try again.
@@ -81,9 +83,10 @@ impl Engine {
             store,
             launcher,
             controller_id: controller_id.to_owned(),
+            metrics: Metrics::of(&pace.limits),
             pace,
-            metrics: Metrics::new(),
             memory: Mutex::default(),
+            capacity: Mutex::default(),
             in_flight: Mutex::default(),
             failures: Mutex::default(),
             served: Mutex::default(),
@@ -139,6 +142,11 @@ impl Engine {
     /// The same, to be held.
     pub fn shared_store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// The launcher, to be held.
+    pub fn shared_launcher(&self) -> Arc<dyn Launcher> {
+        Arc::clone(&self.launcher)
     }
 
     /// The launcher.

@@ -3,6 +3,7 @@
 //! Everything is here in the library; the binary only hands over. Nothing here joins a call or touches a recording: that is
 //! the manager's and the meeting-bot's, which run as children of a small supervisor and outlive the controller.
 
+mod capacity;
 pub mod claim;
 pub mod cli;
 pub mod config;

@@ -1,7 +1,10 @@
 //! Every metric of the controller. Labels come from closed enums, never from ids or documents.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
+use bot_model::capacity::Limits;
+use bot_model::capacity::queue::Tier;
 use bot_model::lifecycle::Phase;
 use bot_model::meeting_url::Platform;
 use bot_model::outcome::{Attribution, Outcome, OutcomeKind};
@@ -52,6 +55,12 @@ pub struct PhaseLabel {
     phase: &'static str,
 }
 
+/// A tier of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TierLabel {
+    tier: &'static str,
+}
+
 /// Why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -82,7 +91,7 @@ pub struct Metrics {
     poll_seconds: Family<LoopLabel, Histogram, fn() -> Histogram>,
     /// From a meeting's start (or document) to its launch.
     pub scheduled_lag: Histogram,
-    /// By reason: `too_late`, `no_capacity`.
+    /// By reason: `too_late`, `no_capacity`, `organization_limit`, `queue_timeout`.
     pub missed: Family<Reason, Counter>,
     /// `created`, `twin`, `rearmed`, `rejected`, `lost`.
     pub enqueued: Family<ResultLabel, Counter>,
@@ -112,6 +121,16 @@ pub struct Metrics {
     pub segment_age: Gauge<f64, AtomicU64>,
     /// Log lines that nobody took in time, since the start; set at the scrape.
     pub log_lines_dropped: Gauge,
+    queued: Family<TierLabel, Gauge>,
+    oldest_waiting: Gauge<f64, AtomicU64>,
+    /// Places taken, where they are counted.
+    pub places_held: Gauge,
+    /// `MAX_ACTIVE_BOTS`; 0 is without a limit.
+    pub places: Gauge,
+    /// 1 while bots wait for want of capacity.
+    pub exhausted: Gauge,
+    /// The most by which known meetings exceed the places within the next 24 hours.
+    pub forecast_shortfall: Gauge,
 }
 
 impl Default for Metrics {
@@ -146,9 +165,22 @@ impl Metrics {
             oldest_overdue: Gauge::default(),
             segment_age: Gauge::default(),
             log_lines_dropped: Gauge::default(),
+            queued: Family::default(),
+            oldest_waiting: Gauge::default(),
+            places_held: Gauge::default(),
+            places: Gauge::default(),
+            exhausted: Gauge::default(),
+            forecast_shortfall: Gauge::default(),
         };
         metrics.register();
         metrics.zero();
+        metrics
+    }
+
+    /// The same, with the number of places.
+    pub fn of(limits: &Limits) -> Self {
+        let metrics = Self::new();
+        metrics.places.set(limits.active.map_or(0, i64::from));
         metrics
     }
 
@@ -165,10 +197,17 @@ impl Metrics {
                 drop(family.get_or_create(&ResultLabel { result }));
             }
         }
-        let alerts =
-            ["older_run_alive", "pending_too_long", "lease_silent", "not_bound", "run_not_visible", "run_without_instance"];
+        let alerts = [
+            "capacity_exhausted",
+            "older_run_alive",
+            "pending_too_long",
+            "lease_silent",
+            "not_bound",
+            "run_not_visible",
+            "run_without_instance",
+        ];
         let reasons: [(&Family<Reason, Counter>, &[&'static str]); 2] =
-            [(&self.missed, &["too_late", "no_capacity"]), (&self.alerts, &alerts)];
+            [(&self.missed, &["too_late", "no_capacity", "organization_limit", "queue_timeout"]), (&self.alerts, &alerts)];
         for (family, labels) in reasons {
             for reason in labels {
                 drop(family.get_or_create(&Reason { reason }));
@@ -186,6 +225,7 @@ impl Metrics {
             }
         }
         self.phases(|_| 0);
+        self.queue(&Tier::ALL.into_iter().map(|tier| (tier, 0)).collect(), 0.0);
     }
 
     fn register(&mut self) {
@@ -214,6 +254,16 @@ impl Metrics {
             self.segment_age.clone(),
         );
         r.register("log_lines_dropped", "Log lines that nobody took in time", self.log_lines_dropped.clone());
+        r.register("queued", "Bots that are due and wait for a place, by tier", self.queued.clone());
+        r.register("oldest_waiting_seconds", "Waiting for a place, the longest", self.oldest_waiting.clone());
+        r.register("places_held", "Places taken, over the whole deployment", self.places_held.clone());
+        r.register("places", "Places there are, over the whole deployment; 0 is without a limit", self.places.clone());
+        r.register("capacity_exhausted", "1 while bots wait for want of capacity", self.exhausted.clone());
+        r.register(
+            "forecast_shortfall",
+            "By how many bots known meetings exceed the places within the next 24 hours, at most",
+            self.forecast_shortfall.clone(),
+        );
         self.webhooks.register(r);
         r.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     }
@@ -229,6 +279,14 @@ impl Metrics {
             let value = i64::try_from(count(phase)).unwrap_or(i64::MAX);
             self.active.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(value);
         }
+    }
+
+    /// Who waits for a place, and for how long at most.
+    pub fn queue(&self, tiers: &BTreeMap<Tier, i64>, oldest_secs: f64) {
+        for (tier, count) in tiers {
+            self.queued.get_or_create(&TierLabel { tier: tier.as_str() }).set(*count);
+        }
+        self.oldest_waiting.set(oldest_secs);
     }
 
     /// A call to the store failed.
@@ -295,6 +353,12 @@ mod tests {
             "meetingbot_oldest_overdue_seconds gauge",
             "meetingbot_segment_age_seconds gauge",
             "meetingbot_log_lines_dropped gauge",
+            "meetingbot_queued gauge",
+            "meetingbot_oldest_waiting_seconds gauge",
+            "meetingbot_places_held gauge",
+            "meetingbot_places gauge",
+            "meetingbot_capacity_exhausted gauge",
+            "meetingbot_forecast_shortfall gauge",
             "meetingbot_webhook_attempts counter",
             "meetingbot_webhook_oldest_undelivered_seconds gauge",
             "meetingbot_webhook_given_up counter",

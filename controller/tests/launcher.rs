@@ -20,7 +20,7 @@ use chrono::Utc;
 use controller::config::RunsConfig;
 use controller::launch::process::ProcessLauncher;
 use controller::launch::run_dir::RunDir;
-use controller::launch::{LaunchSpec, Launched, Launcher, RunCommand, RunKey, RunState, conformance};
+use controller::launch::{LaunchSpec, Launched, Launcher, RunCommand, RunKey, RunState, Tail, conformance};
 
 const CONTROLLER: &str = env!("CARGO_BIN_EXE_controller");
 const LIMIT: Duration = Duration::from_secs(60);
@@ -317,6 +317,25 @@ async fn a_run_that_is_killed_whole_is_reported_as_over_without_being_looked_for
     children.into_iter().for_each(|child| signal(child, rustix::process::Signal::KILL));
     tokio::time::timeout(LIMIT, bench.launcher.changed()).await.expect("the end of the run was not told");
     assert_eq!(bench.state(&key).await, RunState::Lost);
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_s_logs_is_given_out_as_long_as_its_folder_is_there() {
+    let bench = Bench::new().await;
+    let (key, run) = bench.begin("b1").await;
+    for (name, lines) in [("manager.log", "one\ntwo\nthree\n"), ("meeting-bot.log", "hello\n")] {
+        std::fs::write(run.path().join(name), lines).unwrap();
+    }
+    let tail = Tail { lines: 2, bytes: 1_000 };
+    let logs = bench.launcher.logs(&key, tail).await.unwrap().unwrap();
+    let text = |program: &str| logs.iter().find(|log| log.program == program).map(|log| log.text.clone());
+    assert_eq!((text("manager"), text("meeting-bot")), (Some("two\nthree\n".into()), Some("hello\n".into())));
+    let other = launcher(bench.path(), "sqlite:/another");
+    assert_eq!(other.logs(&key, tail).await.unwrap(), None, "another store's run is not ours to show");
+    bench.launcher.stop(&key).await.unwrap();
+    bench.over(&key).await;
+    bench.launcher.remove(&key).await.unwrap();
+    assert_eq!(bench.launcher.logs(&key, tail).await.unwrap(), None);
 }
 
 #[tokio::test]

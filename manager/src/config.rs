@@ -8,6 +8,7 @@ use bot_model::display_name::LONGEST;
 use bot_model::ids::InstanceId;
 use bot_model::lease::LeaseTimings;
 use bot_model::other_bots::parse_patterns;
+use bot_model::picture;
 use bot_model::platform::{OTHER_PLATFORMS_WANTS, OtherPlatforms};
 use bot_model::process as names;
 use bot_model::scratch::EarlierRun;
@@ -56,6 +57,8 @@ pub struct Config {
     pub default_bot_name: String,
     /// Posted to the call's chat once.
     pub greeting: Option<String>,
+    /// Between two live pictures; `None` takes none.
+    pub picture_every: Option<Duration>,
     /// How long to wait for what does not happen.
     pub patience: Patience,
 }
@@ -177,6 +180,7 @@ impl Config {
         let default_bot_name = reader.line(names::DEFAULT_BOT_NAME, LONGEST);
         let default_bot_name = default_bot_name.unwrap_or_else(|| "Meeting Bot".into());
         let greeting = reader.line(names::GREETING, GREETING_CHARACTERS);
+        let picture_every = reader.seconds(names::LIVE_PICTURE_SECONDS, 1, picture::DEFAULT_EVERY_SECS);
         let mut problems = reader.problems;
         let naming = naming.map_err(|found| problems.extend(found)).ok();
         match (instance, attempt, run_id, store_url, recordings_url, scratch, naming) {
@@ -202,6 +206,7 @@ impl Config {
                     limits,
                     default_bot_name,
                     greeting,
+                    picture_every: (picture_every > 0).then(|| Duration::from_secs(picture_every)),
                     patience: Patience::default(),
                 })
             }

@@ -11,6 +11,7 @@ pub mod keeper;
 pub mod leftover;
 pub mod media;
 pub use bot_objects as objects;
+pub mod picture;
 pub mod record;
 pub mod retain;
 pub mod retry;

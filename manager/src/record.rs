@@ -25,6 +25,7 @@ use crate::finalize::Workplace;
 use crate::keeper::{Keeper, Kept};
 use crate::leftover;
 use crate::objects::{ObjectError, Objects};
+use crate::picture;
 use crate::retry::{store_within, verb_within};
 pub use prepare::{Prepared, prepare};
 
@@ -140,6 +141,9 @@ async fn finalize_bound(
 ) -> Result<ExitCode, RunError> {
     if let Some(code) = carry_out(config, &mut keeper, objects, stop).await {
         return Ok(code);
+    }
+    if let Some(prefix) = keeper.facts().gcs_path.as_ref().filter(|_| config.picture_every.is_some()) {
+        picture::remove(objects, prefix).await;
     }
     Box::pin(carry_bundle(config, &mut keeper, objects)).await;
     let place = Workplace { folder: config.scratch.join("finalize"), own: None, encoding: config.encoding.clone() };

@@ -51,6 +51,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/session/people", get(people))
         .route("/v1/session/leave", post(leave))
         .route("/v1/session/screenshot", get(screenshot))
+        .route("/v1/session/picture", get(picture))
         .route("/health", get(health))
         .route("/isbusy", get(is_busy))
         .route("/metrics", get(metrics))
@@ -112,6 +113,15 @@ async fn screenshot(State(app): State<App>) -> Response {
     let taken = timeout(Duration::from_secs(8), app.hub.screenshot()).await.ok().flatten();
     match taken {
         Some(png) => ([(header::CONTENT_TYPE, "image/png")], png).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "there is no page to take a picture of"),
+    }
+}
+
+/// What the page shows, small: no sign of a manager's life.
+async fn picture(State(app): State<App>) -> Response {
+    let taken = timeout(Duration::from_secs(4), app.hub.glance()).await.ok().flatten();
+    match taken {
+        Some(jpeg) => ([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response(),
         None => problem(StatusCode::NOT_FOUND, "there is no page to take a picture of"),
     }
 }

@@ -5,6 +5,7 @@
 pub mod bot;
 pub mod canary;
 pub mod chaos;
+pub mod chromium;
 pub mod cluster_suite;
 pub mod contact_sheet;
 pub mod durability;

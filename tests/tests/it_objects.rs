@@ -50,6 +50,23 @@ async fn conforms(objects: &Objects) {
         let head = objects.head("x/video.mp4").await.unwrap().unwrap();
         assert_eq!((head.bytes, head.crc32c), (bytes.len() as u64, crc32c::crc32c(bytes)));
     }
+    assert_eq!(objects.list_after("x/raw/", "b/1").await.unwrap(), ["b/2", "c", "d"]);
+    for (range, expected) in [(0..4, 0..4), (7..11, 7..11), (19_999_998..20_999_999, 19_999_998..20_000_001)] {
+        let mut stream = objects.read("x/video.mp4", range).await.unwrap().unwrap();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = futures::StreamExt::next(&mut stream).await {
+            bytes.extend_from_slice(&chunk.unwrap());
+        }
+        assert_eq!(bytes, large[expected]);
+    }
+    for bytes in [b"first".as_slice(), b"second"] {
+        objects.put_over_once("x/live.jpg", bytes.into(), &label(bytes), Duration::from_secs(5)).await.unwrap();
+        assert_eq!(objects.get("x/live.jpg").await.unwrap().unwrap(), bytes);
+    }
+    if let Some(url) = objects.signed_url("x/video.mp4", Duration::from_secs(60)).await.unwrap() {
+        let answer = reqwest::Client::new().get(&url).header("range", "bytes=5-9").send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.bytes().await.unwrap().as_ref()), (206, &large[5..10]), "{url}");
+    }
     objects.delete("x/raw/b/1").await.unwrap();
     objects.delete("x/raw/b/1").await.expect("deleting twice is one");
     assert_eq!(objects.list("x/raw/").await.unwrap(), ["a", "b/2", "c", "d"]);
@@ -101,13 +118,31 @@ async fn s3_conforms_inside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gcs_conforms() {
     let server = GcsServer::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.json");
+    std::fs::write(&key, account_key()).unwrap();
     let status = tokio::task::spawn_blocking({
-        let host = server.host();
-        move || with_environment("gcs_conforms_inside", &[("STORAGE_EMULATOR_HOST", &host)])
+        let (host, key) = (server.host(), key.display().to_string());
+        move || {
+            let environment = [("STORAGE_EMULATOR_HOST", host.as_str()), ("GOOGLE_APPLICATION_CREDENTIALS", &key)];
+            with_environment("gcs_conforms_inside", &environment)
+        }
     });
     assert!(status.await.unwrap().success(), "the suite against GCS failed");
     let video = server.object("x/video.mp4").unwrap();
     assert_eq!((video.content_type.as_str(), video.metadata["segments-sha256"].as_str()), ("video/mp4", Some("abc")));
+}
+
+/// The key of an account that nobody has: it signs, and opens nothing.
+fn account_key() -> String {
+    use aws_lc_rs::encoding::AsDer as _;
+    let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().unwrap();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", data_encoding::BASE64.encode(der.as_ref()));
+    let (client_email, token_uri) = ("nobody@example.iam.gserviceaccount.com", "https://oauth2.googleapis.com/token");
+    serde_json::json!({"type": "service_account", "project_id": "p", "private_key_id": "k", "private_key": pem,
+        "client_email": client_email, "client_id": "1", "token_uri": token_uri})
+    .to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

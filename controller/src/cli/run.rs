@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::access::Access;
+use api::logs::RunLogs;
 use api::state::{Api, Settings};
 use axum::Router;
 use bot_model::configuration::Problem;
@@ -23,6 +25,7 @@ use crate::config::{Config, Needs};
 use crate::engine::Engine;
 use crate::http;
 use crate::launch::kubernetes::KubernetesLauncher;
+use crate::launch::logs::Logs;
 use crate::launch::process::ProcessLauncher;
 use crate::launch::{LaunchError, Launcher};
 
@@ -73,16 +76,20 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The API to serve beside health and metrics, or the server that has it on an address of its own.
+/// The API with the portal before it, to serve beside health and metrics, or the server that has it on an address of its own.
 async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Router>, Option<JoinHandle<()>>), CliError> {
     let settings = Settings {
         access: config.api.access,
         window: config.pace.window,
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
+        link_secret: config.api.link_secret.clone(),
         webhook_allow: config.webhook_allow.clone(),
     };
-    let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let options = portal::Options { is_open: settings.access == Access::DangerOpen, secret: config.portal_secret.clone() };
+    let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
+    let api = api::serve(Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs));
+    let api = portal::before(api, &options).map_err(|error| CliError::Failed(format!("the portal: {error}")))?;
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
     tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");

@@ -185,7 +185,9 @@ fn the_manager_gets_the_naming_and_nothing_it_was_not_told() {
 #[test]
 fn an_api_without_keys_is_refused_wherever_others_can_reach_it() {
     let with = |more: &[(&str, &str)]| read(Needs::Everything, &[&LOCAL[..], more].concat());
-    assert_eq!(with(&[]).unwrap().api, ApiConfig { access: Access::Keys, listen: None });
+    let api = with(&[]).unwrap().api;
+    assert_eq!((api.access, api.listen), (Access::Keys, None));
+    assert!(with(&[("API_LINK_SECRET", "short")]).is_err());
     let open = ("API_ACCESS", "danger_open");
     for reachable in [
         &[open][..],

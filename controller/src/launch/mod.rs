@@ -8,6 +8,7 @@ pub mod conformance;
 mod environment;
 pub mod kubernetes;
 mod leftovers;
+pub mod logs;
 pub mod process;
 pub mod run_dir;
 mod scratch;
@@ -19,6 +20,8 @@ use bot_model::ids::{InstanceId, JobName};
 use bot_model::meeting_url::MeetingUrl;
 use bot_store::protocol::claim::Claimed;
 use serde::{Deserialize, Serialize};
+
+pub use logs::{ProgramLog, Tail};
 
 pub use environment::{BOT_ONLY, MANAGER_ONLY, RUN_DIR_VARIABLE, SHARED, allowed};
 
@@ -283,7 +286,7 @@ pub enum LaunchError {
 /// Two real implementations stand behind it: processes on this machine, and Kubernetes Jobs.
 #[async_trait]
 pub trait Launcher: Send + Sync + 'static {
-    /// Starts a run, or says that it exists. Returns once the run is certain to be seen by [`Launcher::list`].
+    /// Starts a run, or says that it exists; [`LaunchError::Full`] is for runs that record alone. Returns once the run is certain to be seen by [`Launcher::list`].
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError>;
 
     /// Every run of this store, whatever its state, until it is removed.
@@ -311,6 +314,11 @@ pub trait Launcher: Send + Sync + 'static {
     /// Jobs with a run that is over and left on a disk in reach what is not in the bucket yet: the next attempt carries it out.
     async fn unsaved(&self) -> Result<Vec<JobName>, LaunchError> {
         Ok(Vec::new())
+    }
+
+    /// The end of what each program of a run wrote; `None` where nothing of the run is left, or is within reach.
+    async fn logs(&self, _run: &RunKey, _tail: Tail) -> Result<Option<Vec<ProgramLog>>, LaunchError> {
+        Ok(None)
     }
 
     /// Returns when a run may have changed. Hints may be lost.

@@ -16,11 +16,17 @@ use uuid::Uuid;
 
 use super::run_dir::{self, RunDir, Spec, private_folder};
 use super::scratch;
-use super::{BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, RunKey, RunState, SHARED, allowed};
+use super::{
+    BOT_ONLY, LaunchError, LaunchSpec, Launched, Launcher, MANAGER_ONLY, Observed, ProgramLog, RunCommand, RunKey, RunState,
+    SHARED, Tail, allowed,
+};
 use crate::config::RunsConfig;
 
 /// Longest wait for this machine's own file system.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What has a log in a run's folder.
+const PROGRAMS: [&str; 3] = ["meeting-bot", "manager", "supervisor"];
 
 /// Between looks for the orphans of a killed supervisor.
 const ORPHANS_EVERY: Duration = Duration::from_secs(1);
@@ -85,6 +91,11 @@ impl ProcessLauncher {
         }
     }
 
+    /// What makes files is never kept from starting.
+    fn limit_of(&self, command: RunCommand) -> usize {
+        if command == RunCommand::Finalize { usize::MAX } else { self.config.max_live }
+    }
+
     /// Starts the supervisor with the lock as its standard input, and waits for it in the background, so that it leaves no zombie.
     fn start(&self, run: &RunDir, lock: std::fs::File) -> Result<(), LaunchError> {
         let failed = || machine(format!("start {}", self.program.display()));
@@ -123,7 +134,8 @@ impl ProcessLauncher {
 #[async_trait]
 impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
-        let (draft, key, limit, launching) = (self.spec(spec), spec.key(), self.config.max_live, Arc::clone(&self.launching));
+        let (draft, key, limit, launching) =
+            (self.spec(spec), spec.key(), self.limit_of(spec.command()), Arc::clone(&self.launching));
         let created = self
             .blocking(move |runs| {
                 let _one_at_a_time = launching.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,6 +208,24 @@ impl Launcher for ProcessLauncher {
     async fn unsaved(&self) -> Result<Vec<JobName>, LaunchError> {
         let store = self.store_url.clone();
         self.blocking(move |runs| scratch::unsaved(runs, &store).map_err(machine("look through RUNS_DIR".to_owned()))).await
+    }
+
+    async fn logs(&self, run: &RunKey, tail: Tail) -> Result<Option<Vec<ProgramLog>>, LaunchError> {
+        let (key, store) = (run.clone(), self.store_url.clone());
+        self.blocking(move |runs| {
+            let folder = RunDir::of(runs, &key);
+            if folder.spec().ok().filter(|spec| spec.store_url == store).is_none() {
+                return Ok(None);
+            }
+            let mut logs = Vec::new();
+            for program in PROGRAMS {
+                let file = folder.path().join(format!("{program}.log"));
+                let text = tail.of_file(&file).map_err(machine(format!("read the log of {program}")))?;
+                logs.extend(text.map(|text| ProgramLog { program: program.to_owned(), text }));
+            }
+            Ok(Some(logs))
+        })
+        .await
     }
 
     async fn changed(&self) {

@@ -12,7 +12,7 @@ use bot_model::lifecycle::{Phase, Status};
 use bot_model::outcome::Outcome;
 use bot_model::schedule::Due;
 use bot_store::kill_point::KillPoint;
-use bot_store::protocol::{Advanced, InstanceRecord, claim, heartbeat};
+use bot_store::protocol::{Advanced, InstanceRecord, capacity, claim, heartbeat};
 use bot_store::{StoreError, Version};
 use chrono::{DateTime, Utc};
 
@@ -26,6 +26,9 @@ use decide::{Action, Evidence, Observation, decide};
 /// A claim of this very controller that it does not work on any more (it was restarted) is taken up after this long.
 const OWN_CLAIM: Duration = Duration::from_secs(5);
 
+/// A Job without a pod for this long has met a quota or a policy.
+const NO_POD_FOR: Duration = Duration::from_secs(15);
+
 /// What of a run can call for something to be done.
 type Standing = (RunState, Option<TroubleKind>);
 
@@ -36,6 +39,7 @@ pub struct Memory {
     evidence: Sightings<InstanceId, (u32, Evidence)>,
     owners: Sightings<String, Option<Version>>,
     strangers: BTreeSet<RunKey>,
+    pending: Sightings<RunKey, Option<TroubleKind>>,
     /// How each run stood when it was last judged for good.
     judged: BTreeMap<RunKey, Standing>,
     /// A run that is over waits for something to be done about it: its backoff is not over yet.
@@ -53,6 +57,7 @@ impl Default for Memory {
             evidence: Sightings::new(),
             owners: Sightings::new(),
             strangers: BTreeSet::new(),
+            pending: Sightings::new(),
             judged: BTreeMap::new(),
             has_waiting: false,
             alerted: BTreeSet::new(),
@@ -65,12 +70,15 @@ impl Engine {
     /// One look at everything live.
     pub async fn reap(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let Some((runs, unsaved)) = self.runs().await else { return Ok(()) };
+        self.count_stuck(&runs);
         let alive = runs.iter().filter(|run| !run.state.is_over()).count();
         self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
         let records = self.concerned(&runs).await?;
         self.remember_served(&records);
         self.measure(&records, now);
         self.judge(&records, &runs, &unsaved, now).await?;
+        self.give_back().await;
+        self.account(&records, now).await?;
         self.strangers(&runs, &records).await;
         let there: BTreeSet<&RunKey> = runs.iter().map(|run| &run.key).collect();
         lock(&self.memory).judged.retain(|key, _| there.contains(key));
@@ -90,7 +98,28 @@ impl Engine {
         for id in changed {
             records.extend(InstanceRecord::read(self.store.as_ref(), &id).await?);
         }
-        self.judge(&records, &runs, &unsaved, now).await
+        self.judge(&records, &runs, &unsaved, now).await?;
+        self.give_back().await;
+        Ok(())
+    }
+
+    /// Runs that wait for a node or a quota, for longer than making a pod takes: with many of them no further ones are launched.
+    fn count_stuck(&self, runs: &[Observed]) {
+        let at = self.monotonic();
+        let mut memory = lock(&self.memory);
+        let mut is_stuck = |run: &Observed| {
+            let trouble = run.trouble.as_ref().map(|trouble| trouble.kind).filter(|_| run.state == RunState::Pending);
+            let waits_for = memory.pending.unchanged_for(&run.key, trouble, at);
+            match trouble {
+                Some(TroubleKind::Unschedulable) => true,
+                Some(TroubleKind::NoPod) => waits_for >= NO_POD_FOR,
+                _ => false,
+            }
+        };
+        let stuck = runs.iter().filter(|run| is_stuck(run)).count();
+        memory.pending.retain(|key| runs.iter().any(|run| run.key == *key));
+        drop(memory);
+        lock(&self.capacity).stuck = stuck;
     }
 
     /// What runs, and what earlier runs left on this machine; `None` where that cannot be told.
@@ -316,11 +345,8 @@ impl Engine {
                 }
             }
             Action::TakeOver => {
-                if self.free_slots().await == 0 {
-                    return Ok(());
-                }
                 tracing::info!(bot_instance_id = %id, "a stale claim is taken over");
-                self.claim_and_launch(vec![record.clone()], now).await;
+                self.take_over(record, now).await?;
             }
             Action::Relaunch(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Record, now).await?,
             Action::Finalize(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Finalize, now).await?,
@@ -349,11 +375,21 @@ impl Engine {
         command: RunCommand,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        if self.free_slots().await == 0 {
-            return Ok(());
+        let mut place = Vec::new();
+        if command == RunCommand::Record {
+            // What makes files is never held up.
+            if self.room().await.0 == 0 {
+                return Ok(());
+            }
+            if self.is_counted().await? {
+                let limits = self.limits(std::slice::from_ref(record)).await?;
+                let found = capacity::place_for(self.store.as_ref(), &record.instance, &limits, now).await?;
+                let Some(found) = found else { return Ok(()) };
+                place = found;
+            }
         }
         KillPoint::Claiming.pass(&self.controller_id).await;
-        match claim::relaunch(self.store.as_ref(), record, &self.claimer(), reason, now).await? {
+        match claim::relaunch_with(self.store.as_ref(), record, &self.claimer(), reason, place, now).await? {
             Some(claimed) => {
                 tracing::warn!(bot_instance_id = %record.instance.id, attempt = claimed.record().instance.facts.attempt, reason, "launched again");
                 self.launch(claimed, command).await;

@@ -85,7 +85,8 @@ impl Launcher for Fleet {
         if let Some((other, _)) = runs.iter().find(|(other, run)| other.job == key.job && !run.state.is_over()) {
             return Err(LaunchError::OtherAttemptAlive { attempt: other.attempt });
         }
-        if runs.values().filter(|run| !run.state.is_over()).count() >= self.limit {
+        let is_full = runs.values().filter(|run| !run.state.is_over()).count() >= self.limit;
+        if is_full && spec.command() == RunCommand::Record {
             return Err(LaunchError::Full { limit: self.limit });
         }
         self.started.lock().unwrap().push((spec.instance_id().clone(), key.attempt, spec.command()));

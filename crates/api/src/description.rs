@@ -58,12 +58,13 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
         operation["security"] = json!([]);
         return;
     }
-    operation["security"] = json!([{"bearer": []}, {"header": []}]);
+    let is_open = path.starts_with("/v1/links/");
+    operation["security"] = if is_open { json!([]) } else { json!([{"bearer": []}, {"header": []}]) };
     let mut statuses = vec![400, 401, 403, 404, 503];
     if method != "get" {
         statuses.extend([409, 412, 413, 415, 422, 428]);
     }
-    if path.ends_with("/artifacts/{name}") {
+    if path.ends_with("/artifacts/{name}") || path.starts_with("/v1/links/") {
         statuses.push(416);
     }
     for status in statuses {

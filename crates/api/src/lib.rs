@@ -13,9 +13,14 @@ mod description;
 mod events;
 mod feed;
 mod guard;
+mod hls;
 mod input;
 pub mod keys;
+mod me;
+mod links;
+pub mod logs;
 mod meetings;
+mod picture;
 pub mod problem;
 mod recordings;
 mod replay;
@@ -93,6 +98,13 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(aliases::status))
         .routes(routes!(aliases::leave))
         .routes(routes!(description::health))
+        .routes(routes!(me::me))
+        .routes(routes!(hls::list))
+        .routes(routes!(hls::segment))
+        .routes(routes!(picture::picture))
+        .routes(routes!(logs::log))
+        .routes(routes!(links::create))
+        .routes(routes!(links::open))
         .routes(routes!(webhooks::create, webhooks::list))
         .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
         .routes(routes!(webhooks::rotate))

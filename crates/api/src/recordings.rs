@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bot_model::document::Artifact;
+use bot_model::document::{Artifact, BotInstance};
 use bot_model::object_prefix::ObjectName;
 use bot_objects::{ByteStream, ObjectError};
 use futures::{StreamExt as _, stream};
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::access::{Viewer, Who};
+use crate::access::{Scope, Viewer, Who};
 use crate::problem::{Kind, Problem};
 use crate::state::Api;
 use crate::view::{ArtifactView, artifacts};
@@ -65,20 +65,25 @@ pub(crate) async fn download(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let file = file_of(&api, &who, &id, |file| file.file_name() == name).await?;
+    let (_, file) = file_of(&api, &who.principal.scope, &id, |file| file.file_name() == name).await?;
+    given(&api, &file, &method, &headers).await
+}
+
+/// A file, or the part of it that the headers ask for.
+pub(crate) async fn given(api: &Api, file: &Artifact, method: &Method, headers: &HeaderMap) -> Result<Response, Problem> {
     let tag = format!("\"{}\"", file.crc32c);
     let asks = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if asks(header::IF_NONE_MATCH).is_some_and(|tags| tags.trim() == "*" || tags.split(',').any(|one| one.trim() == tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let is_still = asks(header::IF_RANGE).is_none_or(|known| known == tag);
-    let part = match asks(header::RANGE).filter(|_| is_still && method == Method::GET) {
+    let part = match asks(header::RANGE).filter(|_| is_still && *method == Method::GET) {
         Some(range) => wanted(range, file.bytes).map_err(|()| out_of_range(file.bytes))?,
         None => None,
     };
     let range = part.clone().unwrap_or(0..file.bytes);
     let body =
-        if method == Method::HEAD || range.is_empty() { Body::empty() } else { body_of(&api, &file, range.clone()).await? };
+        if *method == Method::HEAD || range.is_empty() { Body::empty() } else { body_of(api, file, range.clone()).await? };
     let mut response = (
         if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK },
         [
@@ -104,10 +109,18 @@ fn out_of_range(bytes: u64) -> Problem {
     Problem::new(Kind::BadRange, format!("the file has {bytes} bytes")).with("bytes", bytes)
 }
 
-async fn file_of(api: &Api, who: &Who, id: &str, is_wanted: impl Fn(ObjectName) -> bool) -> Result<Artifact, Problem> {
-    let bot = api.bot(&who.principal.scope, id).await?.instance;
+/// A bot that this scope sees, and a file of its.
+pub(crate) async fn file_of(
+    api: &Api,
+    scope: &Scope,
+    id: &str,
+    is_wanted: impl Fn(ObjectName) -> bool,
+) -> Result<(BotInstance, Artifact), Problem> {
+    let bot = api.bot(scope, id).await?.instance;
     let file = bot.facts.artifacts.iter().find(|file| is_wanted(file.name)).cloned();
-    file.ok_or_else(|| Problem::new(Kind::NotFound, "this bot has no such file; GET …/artifacts lists what there is"))
+    let missing = || Problem::new(Kind::NotFound, "this bot has no such file; GET …/artifacts lists what there is");
+    let file = file.ok_or_else(missing)?;
+    Ok((bot, file))
 }
 
 async fn opened(api: &Api, file: &Artifact, range: Range<u64>) -> Result<ByteStream, Problem> {
@@ -151,7 +164,7 @@ fn wanted(text: &str, bytes: u64) -> Result<Option<Range<u64>>, ()> {
 }
 
 async fn document(api: &Api, who: &Who, id: &str, name: ObjectName) -> Result<Json<Value>, Problem> {
-    let file = file_of(api, who, id, |file| file == name).await?;
+    let (_, file) = file_of(api, &who.principal.scope, id, |file| file == name).await?;
     if file.bytes > MOST_JSON_BYTES {
         return Err(Problem::new(Kind::Conflict, "it is too large for one answer: download it in ranges"));
     }

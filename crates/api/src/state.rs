@@ -11,13 +11,17 @@ use bot_model::schedule::StartWindow;
 use bot_objects::Objects;
 use bot_store::protocol::InstanceRecord;
 use bot_store::{DocumentKey, Record, Store, Write, clock};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Principal, Scope};
 use crate::feed::Feed;
+use crate::hls::Watched;
 use crate::keys;
+use crate::links::LinkKey;
+use crate::logs::RunLogs;
 use crate::problem::{Kind, Problem};
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
@@ -38,6 +42,8 @@ pub struct Settings {
     pub max_live: usize,
     /// Where the files lie.
     pub recordings_url: String,
+    /// Signs links to files in a folder; `None` is one at random.
+    pub link_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
 }
@@ -48,6 +54,9 @@ pub struct Api {
     pub(crate) settings: Settings,
     pub(crate) feed: Feed,
     pub(crate) stop: CancellationToken,
+    pub(crate) watched: Watched,
+    pub(crate) logs: Option<Arc<dyn RunLogs>>,
+    pub(crate) link_key: LinkKey,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -62,8 +71,29 @@ struct Verified {
 impl Api {
     /// Opens nothing yet. Streams end when `stop` is cancelled.
     pub fn new(store: Arc<dyn Store>, settings: Settings, stop: CancellationToken) -> Arc<Self> {
+        Self::with_logs(store, settings, stop, None)
+    }
+
+    /// The same where the logs of runs are within reach.
+    pub fn with_logs(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        stop: CancellationToken,
+        logs: Option<Arc<dyn RunLogs>>,
+    ) -> Arc<Self> {
+        let link_key = LinkKey::new(settings.link_secret.as_ref().map(|secret| secret.expose_secret()));
         let feed = Feed::new(Arc::clone(&store), stop.clone());
-        Arc::new(Self { store, settings, feed, stop, objects: OnceCell::new(), verified: Mutex::default() })
+        Arc::new(Self {
+            store,
+            settings,
+            feed,
+            stop,
+            watched: Watched::default(),
+            logs,
+            link_key,
+            objects: OnceCell::new(),
+            verified: Mutex::default(),
+        })
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -76,3 +76,10 @@ fn integer(fields: &Fields, key: &str) -> Result<Option<i64>, DocumentError> {
         }
     }
 }
+
+/// A length of time of at most a day.
+fn seconds(fields: &Fields, key: &str) -> Result<Option<u64>, DocumentError> {
+    let wants = || DocumentError::Field(format!("field {key} must be a whole number of seconds from 1 to 86400"));
+    let number = integer(fields, key).map_err(|_| wants())?;
+    number.map(|number| u64::try_from(number).ok().filter(|number| (1..=86_400).contains(number)).ok_or_else(wants)).transpose()
+}

@@ -89,6 +89,11 @@ impl fmt::Display for InstanceId {
     }
 }
 
+/// A code of an organization's name, for where a name cannot stand.
+pub fn organization_code(organization: &str) -> String {
+    digest("organization", &[organization])
+}
+
 /// Name of the Kubernetes Job, or of the folder of a local run: `[a-z0-9-]`, at most 50 characters, derived from the
 /// instance id alone, so that a second launch collides with the first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::lifecycle::Phase;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{id}: {what}")]
 pub struct Violation {
-    /// `I1` … `I16`.
+    /// `I1` … `I19`.
     pub id: &'static str,
     /// What was seen.
     pub what: String,
@@ -88,6 +88,14 @@ pub fn moves_forward(before: &BotInstance, after: &BotInstance) -> Result<(), Vi
         return Err(Violation { id: "I6", what });
     }
     Ok(())
+}
+
+/// I17: never more bots than places, given how many are there at one moment.
+pub fn within_places(bots: usize, places: usize) -> Result<(), Violation> {
+    if bots <= places {
+        return Ok(());
+    }
+    Err(Violation { id: "I17", what: format!("{bots} bots at once where {places} may be") })
 }
 
 /// I14: none of the secrets occurs in a text that leaves the process.

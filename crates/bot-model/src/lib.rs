@@ -4,11 +4,14 @@
 //! arithmetic, the meeting address, object and job names, the contract between controller, manager and
 //! meeting-bot, and the invariants as predicates that tests and production checks share.
 
+pub mod capacity;
 pub mod configuration;
 pub mod debug_bundle;
 pub mod display_name;
 pub mod document;
 pub mod exit_code;
+pub mod fragments;
+pub mod hls;
 pub mod ids;
 pub mod invariants;
 pub mod lease;
@@ -19,6 +22,7 @@ pub mod object_prefix;
 pub mod other_bots;
 pub mod outcome;
 pub mod people;
+pub mod picture;
 pub mod platform;
 pub mod process;
 pub mod quality;

@@ -83,6 +83,11 @@ impl ObjectPrefix {
         format!("{}/debug/{attempt}-{run}/", self.0)
     }
 
+    /// What the bot's page showed a moment ago, replaced every few seconds and gone once it has left: a JPEG.
+    pub fn picture(&self) -> String {
+        format!("{}/live.jpg", self.0)
+    }
+
     /// The folder of raw objects, with a trailing slash.
     pub fn raw_folder(&self) -> String {
         format!("{}/raw/", self.0)

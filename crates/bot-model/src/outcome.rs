@@ -133,6 +133,10 @@ outcomes! {
     LaunchFailed = "launch_failed", Ours, Failed, "The bot could not be started.";
     /// No capacity until it was too late to join.
     NoCapacity = "no_capacity", Ours, Failed, "No capacity was free in time.";
+    /// The organization has as many bots as it may, at once or in a day, until it was too late to join.
+    OrganizationLimit = "organization_limit", Configuration, NotAttempted, "The organization's own limit of bots was reached.";
+    /// Its bot could not be sent within the time that its request allows.
+    QueueTimeout = "queue_timeout", Ours, NotAttempted, "The bot could not be sent within the time that the request allows.";
     /// A container's image could not be had.
     ImagePullFailed = "image_pull_failed", Configuration, Failed, "An image of the bot could not be had.";
     /// A container needed more memory than it may have.

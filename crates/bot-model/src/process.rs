@@ -85,12 +85,14 @@ pub const CAPTURE_SIZE: &str = "CAPTURE_SIZE";
 pub const CAPTURE_FRAMES_PER_SECOND: &str = "CAPTURE_FRAMES_PER_SECOND";
 /// x264 constant rate factor of the recorded picture.
 pub const CAPTURE_CRF: &str = "CAPTURE_CRF";
+/// Seconds between two live pictures; 0 takes none.
+pub const LIVE_PICTURE_SECONDS: &str = "LIVE_PICTURE_SECONDS";
 /// `json` or `text`.
 pub const LOG_FORMAT: &str = "LOG_FORMAT";
 
 /// Settings of the controller that it hands on to every manager unchanged, besides the naming of the store
 /// ([`crate::configuration::NAMING_VARIABLES`]).
-pub const HANDED_ON: [&str; 26] = [
+pub const HANDED_ON: [&str; 27] = [
     STORE_URL,
     RECORDINGS_URL,
     RUN_LEASE_TTL_SECONDS,
@@ -117,4 +119,5 @@ pub const HANDED_ON: [&str; 26] = [
     CAPTURE_SIZE,
     CAPTURE_FRAMES_PER_SECOND,
     CAPTURE_CRF,
+    LIVE_PICTURE_SECONDS,
 ];

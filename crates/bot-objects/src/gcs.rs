@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use google_cloud_auth::credentials::{CacheableResource, Credentials, anonymous};
 use google_cloud_storage::Error as GoogleError;
+use google_cloud_storage::builder::storage::SignedUrlBuilder;
 use google_cloud_storage::client::Storage;
 use google_cloud_storage::model_ext::ReadRange;
 use serde::Deserialize;
@@ -94,6 +96,12 @@ impl Gcs {
         }
     }
 
+    pub(super) async fn put_over(&self, name: &str, bytes: Bytes, label: &Label) -> Result<(), ObjectError> {
+        let request = self.storage.write_object(self.resource(), self.name(name), bytes).set_content_type(label.content_type);
+        let request = request.set_cache_control("no-store").with_known_crc32c(label.crc32c);
+        request.send_unbuffered().await.map(drop).map_err(|error| from_google("put", &error))
+    }
+
     /// The generation that is there; 0 is none.
     pub(super) async fn generation(&self, name: &str) -> Result<i64, ObjectError> {
         Ok(self.find(name).await?.map_or(0, |(generation, _)| generation))
@@ -149,17 +157,29 @@ impl Gcs {
         Ok(Some(chunks.boxed()))
     }
 
+    /// By the key of the credentials where they hold one, else by IAM's signBlob (the account needs the right to sign as itself).
+    pub(super) async fn signed_url(&self, name: &str, lasts: Duration) -> Result<String, ObjectError> {
+        let none = |error: &dyn std::fmt::Display| permanent("sign", format!("these credentials cannot sign: {error}"));
+        let signer = google_cloud_auth::credentials::Builder::default().build_signer().map_err(|error| none(&error))?;
+        let url = SignedUrlBuilder::for_object(self.resource(), self.name(name)).with_expiration(lasts);
+        url.with_endpoint(&self.endpoint).sign_with(&signer).await.map_err(|error| none(&error))
+    }
+
     pub(super) async fn head(&self, name: &str) -> Result<Option<Head>, ObjectError> {
         Ok(self.find(name).await?.map(|(_, head)| head))
     }
 
-    pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
         let within = self.name(folder);
+        let offset = format!("{within}{after}");
         let mut names = Vec::new();
         let mut token: Option<String> = None;
         loop {
             let mut request = self.http.get(format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket));
             request = request.query(&[("prefix", within.as_str()), ("fields", "items(name),nextPageToken")]);
+            if !after.is_empty() {
+                request = request.query(&[("startOffset", offset.as_str())]);
+            }
             if let Some(token) = &token {
                 request = request.query(&[("pageToken", token)]);
             }

@@ -125,6 +125,20 @@ impl Objects {
         once("put", PUT_WITHIN, self.put_new_bare(name, bytes, label)).await
     }
 
+    /// One try to write an object whatever lies there: for what is replaced every few seconds, and worth no second try.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub async fn put_over_once(&self, name: &str, bytes: Bytes, label: &Label, limit: Duration) -> Result<(), ObjectError> {
+        let put = async {
+            match self {
+                Self::Gcs(gcs) => gcs.put_over(name, bytes, label).await,
+                Self::Portable(portable) => portable.put_over(name, bytes, label).await,
+            }
+        };
+        once("put", limit, put).await
+    }
+
     async fn put_new_bare(&self, name: &str, bytes: Bytes, label: &Label) -> Result<Put, ObjectError> {
         match self {
             Self::Gcs(gcs) => gcs.put_new(name, bytes, label).await,
@@ -191,6 +205,20 @@ impl Objects {
         .await
     }
 
+    /// An address that gives the object to whoever has it, for as long; `None` where the bucket has no such thing (a folder).
+    ///
+    /// # Errors
+    /// When the credentials cannot sign, or Google's signing service does not answer.
+    pub async fn signed_url(&self, name: &str, lasts: Duration) -> Result<Option<String>, ObjectError> {
+        self.tried("sign", Duration::from_secs(10), || async {
+            match self {
+                Self::Gcs(gcs) => gcs.signed_url(name, lasts).await.map(Some),
+                Self::Portable(portable) => portable.signed_url(name, lasts).await,
+            }
+        })
+        .await
+    }
+
     /// The name of an object of this bucket from its full address; `None` for one that lies elsewhere.
     pub fn name_of<'a>(&self, address: &'a str) -> Option<&'a str> {
         address.strip_prefix(self.address("").as_str()).filter(|name| !name.is_empty())
@@ -243,14 +271,23 @@ impl Objects {
     /// # Errors
     /// When they cannot be listed.
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+        self.list_after(folder, "").await
+    }
+
+    /// The same, only what sorts after `after` (relative to the folder as well): a look at what has come costs one page.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn list_after(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
         let mut names = self
             .tried("list", Duration::from_secs(60), || async {
                 match self {
-                    Self::Gcs(gcs) => gcs.list(folder).await,
-                    Self::Portable(portable) => portable.list(folder).await,
+                    Self::Gcs(gcs) => gcs.list(folder, after).await,
+                    Self::Portable(portable) => portable.list(folder, after).await,
                 }
             })
             .await?;
+        names.retain(|name| name.as_str() > after);
         names.sort();
         Ok(names)
     }

@@ -3,13 +3,16 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::aws::{AmazonS3Builder, Checksum};
+use http::Method;
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
+use object_store::signer::Signer as _;
 use object_store::{Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use tokio::io::AsyncWriteExt as _;
 
@@ -19,6 +22,7 @@ use super::{ByteStream, Head, Label, ObjectError, Put, permanent};
 #[derive(Debug, Clone)]
 pub struct Portable {
     store: Arc<dyn ObjectStore>,
+    signer: Option<Arc<AmazonS3>>,
     /// Such as `s3://bucket/prefix`, without a trailing slash.
     base: String,
     prefix: String,
@@ -36,15 +40,15 @@ impl Portable {
             let store = LocalFileSystem::new_with_prefix(folder)
                 .map_err(|error| from_store("open", &error))?
                 .with_automatic_cleanup(false);
-            return Ok(Self { store: Arc::new(store), base, prefix: String::new(), keeps_attributes: false });
+            return Ok(Self { store: Arc::new(store), signer: None, base, prefix: String::new(), keeps_attributes: false });
         }
         let place = base.trim_start_matches("s3://");
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         // SHA-256 makes the server check what arrives.
         let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_checksum_algorithm(Checksum::SHA256);
-        let store = store.build().map_err(|error| from_store("open", &error))?;
-        Ok(Self { store: Arc::new(store), base, prefix, keeps_attributes: true })
+        let store = Arc::new(store.build().map_err(|error| from_store("open", &error))?);
+        Ok(Self { signer: Some(Arc::clone(&store)), store, base, prefix, keeps_attributes: true })
     }
 
     pub(super) fn address(&self, name: &str) -> String {
@@ -58,6 +62,11 @@ impl Portable {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Put::Exists),
             Err(error) => Err(from_store("put", &error)),
         }
+    }
+
+    pub(super) async fn put_over(&self, name: &str, bytes: Bytes, label: &Label) -> Result<(), ObjectError> {
+        let options = PutOptions { mode: PutMode::Overwrite, attributes: self.attributes(label), ..PutOptions::default() };
+        self.store.put_opts(&self.path(name), bytes.into(), options).await.map(drop).map_err(|error| from_store("put", &error))
     }
 
     pub(super) async fn put_final(&self, name: &str, file: &Path, label: &Label) -> Result<(), ObjectError> {
@@ -86,6 +95,13 @@ impl Portable {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(from_store("get", &error)),
         }
+    }
+
+    /// S3 presigns; a folder has no addresses.
+    pub(super) async fn signed_url(&self, name: &str, lasts: Duration) -> Result<Option<String>, ObjectError> {
+        let Some(s3) = &self.signer else { return Ok(None) };
+        let signed = s3.signed_url(Method::GET, &self.path(name), lasts).await;
+        signed.map(|url| Some(url.to_string())).map_err(|error| from_store("sign", &error))
     }
 
     /// Neither S3 (without its newer checksums) nor a folder tells a crc32c, so the object is read back.
@@ -119,14 +135,15 @@ impl Portable {
         }
     }
 
-    pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
         let within = format!("{}{folder}", self.prefix);
-        let found: Vec<_> = self
-            .store
-            .list(Some(&ObjectPath::from(within.as_str())))
-            .try_collect()
-            .await
-            .map_err(|error| from_store("list", &error))?;
+        let path = ObjectPath::from(within.as_str());
+        let found = if after.is_empty() {
+            self.store.list(Some(&path))
+        } else {
+            self.store.list_with_offset(Some(&path), &ObjectPath::from(format!("{within}{after}")))
+        };
+        let found: Vec<_> = found.try_collect().await.map_err(|error| from_store("list", &error))?;
         Ok(found.iter().filter_map(|object| object.location.as_ref().strip_prefix(&within)).map(str::to_owned).collect())
     }
 

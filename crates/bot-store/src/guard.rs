@@ -19,11 +19,13 @@ pub enum Guard {
     LiveCallSlot,
     /// Segments leave the pod while the call runs.
     LiveUpload,
+    /// The ledger of places changes only as it was read.
+    Places,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DerivedName,
         Self::Attempt,
         Self::RunLease,
@@ -31,6 +33,7 @@ impl Guard {
         Self::FrozenList,
         Self::LiveCallSlot,
         Self::LiveUpload,
+        Self::Places,
     ];
 
     /// False where a negative control has taken it away.

@@ -85,6 +85,7 @@ impl Listed {
             DocumentKey::Delivery(_) => Some(Self::Deliveries),
             DocumentKey::Pending(_) => Some(Self::Pending),
             DocumentKey::Slot(_) | DocumentKey::PathOwner(_) | DocumentKey::Controller(_) => None,
+            DocumentKey::Capacity(_) | DocumentKey::Organization(_) => None,
         }
     }
 

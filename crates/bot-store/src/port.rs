@@ -30,6 +30,10 @@ pub enum DocumentKey {
     Audit(String),
     /// `api_replays/{id}`: the answer that a repeated request gets again.
     Replay(String),
+    /// `capacity/{name}`: what all replicas count together ([`crate::protocol::capacity`]).
+    Capacity(String),
+    /// `organizations/{id}`: an organization's own limits, by its name or, where that is no document's id, by a code of it.
+    Organization(String),
     /// `webhook_outbox/{id}`: an event that was not yet handed to the endpoints that want it; see [`crate::outbox`].
     Outbox(String),
     /// `webhook_endpoints/{id}`: who wants which events.
@@ -53,6 +57,8 @@ impl DocumentKey {
             Self::ApiKey(id) => format!("api_keys/{id}"),
             Self::Audit(id) => format!("audit_log/{id}"),
             Self::Replay(id) => format!("api_replays/{id}"),
+            Self::Capacity(name) => format!("capacity/{name}"),
+            Self::Organization(id) => format!("organizations/{id}"),
             Self::Outbox(id) => format!("webhook_outbox/{id}"),
             Self::Endpoint(id) => format!("webhook_endpoints/{id}"),
             Self::Delivery(id) => format!("webhook_deliveries/{id}"),

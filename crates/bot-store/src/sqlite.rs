@@ -286,6 +286,8 @@ fn place<'a>(key: &DocumentKey, path: &'a str) -> (&'static str, &'a str, &'a st
         DocumentKey::ApiKey(_) => "api_key",
         DocumentKey::Audit(_) => "audit",
         DocumentKey::Replay(_) => "replay",
+        DocumentKey::Capacity(_) => "capacity",
+        DocumentKey::Organization(_) => "organization",
         DocumentKey::Outbox(_) => "webhook_outbox",
         DocumentKey::Endpoint(_) => "webhook_endpoint",
         DocumentKey::Delivery(_) => "webhook_delivery",

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bot_model::document::{FrozenList, FrozenPart};
+use bot_model::fragments::Fragments;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 use bot_model::quality::Stretch;
 use bot_model::segment::{PartInfo, RawKind, RawName, part_folder};
@@ -11,7 +12,6 @@ use bytes::Bytes;
 use chrono::Duration;
 use futures::{StreamExt as _, stream};
 
-use super::fragments::Fragments;
 use super::{FinalizeError, Workplace};
 use crate::media::foreign::{Container, convert, survey};
 use crate::media::{Probe, add_silence, extract_audio, join_parts, probe, remux_part};

@@ -4,7 +4,6 @@
 //! Raw objects that appear after the freeze (of a run that was overtaken, or ended undrained) are not left out: as long as the
 //! instance has not ended, the list is replaced by the longer one, and the files are made again.
 
-mod fragments;
 mod make;
 mod manifest;
 mod people;

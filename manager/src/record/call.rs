@@ -23,6 +23,7 @@ use super::{RunError, stopped};
 use crate::config::Config;
 use crate::keeper::Keeper;
 use crate::objects::Objects;
+use crate::picture::Pictures;
 use crate::sidecar::{Sidecar, SidecarError};
 use crate::spool::{Carried, Route};
 pub(super) use drain::added;
@@ -70,6 +71,7 @@ struct Follower<'k, 'a> {
     earlier: Option<RecordingProgress>,
     admitted_at: Option<DateTime<Utc>>,
     left_at: Option<DateTime<Utc>>,
+    pictures: Option<Pictures>,
     boot_id: Option<String>,
     rejoins: u32,
     began: Instant,
@@ -94,6 +96,8 @@ pub(super) async fn follow<'a>(
     let route =
         prefix.map(|prefix| Route { prefix, attempt: config.attempt, run: config.run_id.clone(), folder: folder.clone() });
     let Some(route) = route else { return Err(std::io::Error::other("no path was reserved").into()) };
+    let pictures =
+        config.picture_every.and_then(|every| Pictures::begin(objects.clone(), route.prefix.clone(), &config.sidecar_url, every));
     let Hauled { hauling, finish, carried } = haul(objects, route, left);
     let sidecar =
         Sidecar::new(&config.sidecar_url, config.sidecar_contract, config.reference.clone()).map_err(std::io::Error::other)?;
@@ -106,6 +110,7 @@ pub(super) async fn follow<'a>(
         carried,
         admitted_at: None,
         left_at: None,
+        pictures,
         boot_id: None,
         rejoins: 0,
         began: Instant::now(),
@@ -115,11 +120,15 @@ pub(super) async fn follow<'a>(
         cut_short: None,
     };
     let outcome = follower.until_the_end(stop).await;
+    follower.pictures.iter().for_each(Pictures::finish);
     // What the bot wrote until now is on the disk before nothing more is expected there.
     let recorded_since = follower.sidecar.close().await;
     follower.admitted_at = follower.admitted_at.or(recorded_since);
     let _ = finish.send(true);
     let is_drained = follower.drain(hauling, stop).await;
+    if let Some(pictures) = follower.pictures.take() {
+        pictures.ended().await;
+    }
     Ok(Called { outcome, cut_short: follower.cut_short.clone(), progress: follower.progress(), folder, is_drained })
 }
 
@@ -195,6 +204,8 @@ impl Follower<'_, '_> {
         if state.has_greeted {
             self.has_greeted().await;
         }
+        let is_there = matches!(state.phase, SessionPhase::WaitingRoom | SessionPhase::Recording);
+        self.pictures.iter().for_each(|pictures| pictures.show(is_there));
         self.take_steps(state.phase).await;
         let end = state.end.filter(|_| state.phase == SessionPhase::Ended)?;
         let can_rejoin =

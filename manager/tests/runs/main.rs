@@ -9,6 +9,7 @@ mod existing;
 mod finalize;
 mod image;
 mod people;
+mod pictures;
 mod pointers;
 mod process;
 mod quality;

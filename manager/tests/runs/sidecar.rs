@@ -38,6 +38,8 @@ struct Script {
     stays: bool,
     /// It takes the session, and the connection breaks before its answer.
     loses_answers: bool,
+    /// What it answers to a request for a picture; `None` is nothing, ever.
+    picture: Option<Vec<u8>>,
 }
 
 impl Sidecar {
@@ -57,12 +59,14 @@ impl Sidecar {
             is_broken: false,
             stays: false,
             loses_answers: false,
+            picture: Some(vec![0xff, 0xd8, 0xff, 0xd9]),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sidecar = Self { url: format!("http://{}", listener.local_addr().unwrap()), script: Arc::new(Mutex::new(script)) };
         let app = Router::new()
             .route("/v1/session", get(state_of).post(start))
             .route("/v1/session/leave", post(leave))
+            .route("/v1/session/picture", get(picture))
             .route("/shutdown", post(|| async { StatusCode::ACCEPTED }))
             .with_state(sidecar.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -89,6 +93,9 @@ impl Sidecar {
     /// Takes each session from now on, and its answer is cut off.
     pub(crate) fn loses_answers(&self) {
         self.lock().loses_answers = true;
+    /// Shows another picture, or answers no request for one any more.
+    pub(crate) fn shows(&self, picture: Option<Vec<u8>>) {
+        self.lock().picture = picture;
     }
 
     /// The session that was asked for last.
@@ -190,6 +197,14 @@ async fn start(State(sidecar): State<Sidecar>, Json(session): Json<StartSession>
         return (StatusCode::CREATED, axum::body::Body::from_stream(cut)).into_response();
     }
     (StatusCode::CREATED, Json(script.state.clone())).into_response()
+}
+
+async fn picture(State(sidecar): State<Sidecar>) -> Response {
+    let picture = sidecar.lock().picture.clone();
+    match picture {
+        Some(bytes) => bytes.into_response(),
+        None => std::future::pending().await,
+    }
 }
 
 async fn leave(State(sidecar): State<Sidecar>, Json(request): Json<LeaveRequest>) -> Response {

@@ -10,6 +10,8 @@ use tokio::time::sleep;
 
 use super::pipe::{CdpError, CdpPipe};
 
+/// A face is known, a slide can be read, and it takes some 50 KiB.
+const GLANCE_QUALITY: u32 = 50;
 const QUICK: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -137,8 +139,17 @@ impl Page {
 
     /// A PNG of what the tab shows.
     pub async fn screenshot(&self) -> Result<Vec<u8>, CdpError> {
+        self.picture(json!({ "format": "png" })).await
+    }
+
+    /// A small JPEG of what the tab shows, for somebody who follows the call.
+    pub async fn glance(&self) -> Result<Vec<u8>, CdpError> {
+        self.picture(json!({ "format": "jpeg", "quality": GLANCE_QUALITY, "optimizeForSpeed": true })).await
+    }
+
+    async fn picture(&self, params: Value) -> Result<Vec<u8>, CdpError> {
         let method = "Page.captureScreenshot";
-        let answer = self.call(method, json!({ "format": "png" }), QUICK).await?;
+        let answer = self.call(method, params, QUICK).await?;
         let data = answer["data"].as_str().ok_or(CdpError::Incomplete { method, what: "data" })?;
         BASE64.decode(data.as_bytes()).map_err(|_| CdpError::Incomplete { method, what: "valid data" })
     }

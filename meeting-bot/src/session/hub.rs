@@ -217,6 +217,12 @@ impl Hub {
         }
     }
 
+    /// A JPEG of the page now; never one that was kept, which would show a call that is over.
+    pub async fn glance(&self) -> Option<Vec<u8>> {
+        let page = self.lock().page.clone()?;
+        page.glance().await.ok()
+    }
+
     fn change(&self, how: impl FnOnce(&mut Inner, DateTime<Utc>)) {
         how(&mut self.lock(), Utc::now());
         self.version.send_modify(|version| *version += 1);

@@ -93,6 +93,12 @@ impl Cluster {
         self.on_pod(pod, |world, uid| world.disrupt(uid, disruption))
     }
 
+    /// Lets a container write lines to its log.
+    pub fn write_log(&self, pod: &str, container: &str, lines: &[&str]) {
+        let lines = lines.iter().map(|line| (*line).to_owned());
+        self.shared.write(|world| world.logs.entry((pod.to_owned(), container.to_owned())).or_default().extend(lines));
+    }
+
     /// Deletes a pod as an operator would.
     pub fn delete_pod(&self, pod: &str, grace: Option<i64>) -> bool {
         self.on_pod(pod, |world, uid| {

@@ -18,6 +18,7 @@ pub(crate) fn discover(path: &str) -> Option<Value> {
                 ("events", "event", "Event", true, READ_WRITE),
                 ("nodes", "node", "Node", false, READ_ONLY),
                 ("pods", "pod", "Pod", true, ALL),
+                ("pods/log", "", "Pod", true, &["get"]),
                 ("pods/eviction", "", "Eviction", true, &["create"]),
                 ("pods/status", "", "Pod", true, STATUS),
             ],

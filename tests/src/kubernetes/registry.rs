@@ -41,6 +41,23 @@ impl World {
         Ok(Answer::new(200, (*object).clone()))
     }
 
+    /// GET of a pod's `log`: what a test says its container wrote. One that has not started is refused.
+    pub(crate) fn api_log(&self, request: &RequestInfo) -> Result<String, Failure> {
+        let key = request.key(Resource::Pods);
+        let pod = self.get(&key).ok_or_else(|| Failure::not_found(&key))?;
+        let container = request.parameter("container");
+        let list = |path: &str| pod.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+        let statuses = [list("/status/initContainerStatuses"), list("/status/containerStatuses")].concat();
+        if !statuses.iter().any(|status| status["name"] == container && status["state"].get("waiting").is_none()) {
+            let waits = format!("container \"{container}\" in pod \"{}\" is waiting to start: ContainerCreating", request.name);
+            return Err(Failure::bad_request(waits));
+        }
+        let lines = self.logs.get(&(request.name.clone(), container.to_owned())).map(Vec::as_slice).unwrap_or_default();
+        let number = |name: &str| request.parameter(name).parse().unwrap_or(usize::MAX);
+        let last = lines.iter().skip(lines.len().saturating_sub(number("tailLines")));
+        Ok(last.flat_map(|line| [line, "\n"]).collect::<String>().chars().take(number("limitBytes")).collect())
+    }
+
     /// POST.
     pub(crate) fn api_create(&mut self, request: &RequestInfo, resource: Resource, body: &Body<'_>) -> Result<Answer, Failure> {
         let decoded = decode(resource, body.content_type, body.bytes, request.parameter("fieldValidation"))?;

@@ -83,6 +83,7 @@ struct Call<'a> {
 
 enum Outcome {
     Object(Answer),
+    Text(String),
     Stream(Watch),
 }
 
@@ -115,6 +116,7 @@ impl Call<'_> {
         }
         let response = match outcome {
             Ok(Outcome::Object(answer)) => answer_response(&answer),
+            Ok(Outcome::Text(text)) => ([(header::CONTENT_TYPE, "text/plain")], text).into_response(),
             Ok(Outcome::Stream(watch)) => stream_response(watch.into_body(self.shared.clone())),
             Err(failure) => {
                 self.wait_for_too_large(&failure).await;
@@ -149,6 +151,9 @@ impl Call<'_> {
         }
         lock(&self.shared.access).authorize(user, self.info)?;
         let resource = self.info.resource.ok_or_else(Failure::no_resource)?;
+        if (resource, self.info.verb, self.info.subresource.as_str()) == (Resource::Pods, Verb::Get, "log") {
+            return self.shared.read(|world| world.api_log(self.info)).map(Outcome::Text);
+        }
         if self.info.verb == Verb::Watch {
             return self.shared.read(|world| world.api_watch(self.info, resource)).map(Outcome::Stream);
         }

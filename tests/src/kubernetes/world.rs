@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) chooser: Chooser,
     /// Scripts by Job name; they win over the chooser.
     pub(crate) scripts: HashMap<String, PodScript>,
+    /// What containers wrote, by pod and container.
+    pub(crate) logs: HashMap<(String, String), Vec<String>>,
     pub(crate) listeners: Vec<UnboundedSender<PodEvent>>,
     /// Which manager applied which field, by object.
     pub(crate) field_owners: HashMap<Key, BTreeMap<String, String>>,
@@ -65,6 +67,7 @@ impl Default for World {
             syncing: HashMap::new(),
             chooser: Box::new(|_| PodScript::RunUntilTerminated(143)),
             scripts: HashMap::new(),
+            logs: HashMap::new(),
             listeners: Vec::new(),
             field_owners: HashMap::new(),
             namespaces: None,

@@ -8,6 +8,7 @@ pub mod actor;
 pub mod bucket;
 pub mod fleet;
 pub mod plan;
+pub mod places;
 pub mod pod;
 pub mod store;
 pub mod truth;
@@ -54,6 +55,7 @@ pub struct World {
     bucket: Arc<Bucket>,
     fleet: Fleet,
     truth: Truth,
+    pace: Pace,
     began: Instant,
     over_at: Vec<u64>,
     controllers: Mutex<Vec<Controller>>,
@@ -115,7 +117,8 @@ impl World {
             api: Weather::new(plan.refused, plan.lost, plan.late),
             bucket: Arc::default(),
             fleet: Fleet::new(plan.slots),
-            truth: Truth::default(),
+            truth: Truth::of(plan.places),
+            pace: pace(plan),
             began: Instant::now(),
             over_at: plan.calls.iter().map(|call| call.over_at).collect(),
             controllers: Mutex::default(),
@@ -246,7 +249,7 @@ impl World {
         let actor = Actor::new(&name, None, ahead);
         let store = Arc::new(self.documents.seen_by(&actor, &self.weather));
         let launcher = Arc::new(self.launcher(&actor));
-        let engine = Engine::new(store, launcher, &name, pace());
+        let engine = Engine::new(store, launcher, &name, self.pace.clone());
         let task = tokio::spawn(OnClock::new(Arc::clone(&actor.skew), async move { engine.run().await })).abort_handle();
         let mut controllers = lock(&self.controllers);
         match controllers.get_mut(index) {
@@ -303,9 +306,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The defaults of production.
-fn pace() -> Pace {
-    let lookup = |name: &str| (name == "STORE_URL").then(|| "sqlite:/simulated".to_owned());
+/// The defaults of production, and the plan's limits.
+fn pace(plan: &Plan) -> Pace {
+    let lookup = |name: &str| match name {
+        "STORE_URL" => Some("sqlite:/simulated".to_owned()),
+        "MAX_ACTIVE_BOTS" => plan.places.map(|places| places.to_string()),
+        "MAX_ACTIVE_BOTS_PER_ORGANIZATION" => plan.places_each.map(|places| places.to_string()),
+        _ => None,
+    };
     match Config::read(Needs::Store, lookup) {
         Ok(config) => config.pace,
         Err(problems) => unreachable!("{problems:?}"),
@@ -350,8 +358,12 @@ async fn settle_down(world: &Arc<World>, plan: &Plan) -> Result<(), Violation> {
     sleep(FIRST_LOOK).await;
     loop {
         let left: Vec<_> = world.instances().into_iter().filter(|instance| !instance.phase.is_terminal()).collect();
-        if left.is_empty() && world.fleet.is_still() {
+        let held = world.documents.held_places();
+        if left.is_empty() && world.fleet.is_still() && held == 0 {
             return Ok(());
+        }
+        if Instant::now() > deadline && left.is_empty() && world.fleet.is_still() {
+            return Err(Violation { id: "I18", what: format!("everything has ended, and {held} places are still held") });
         }
         if Instant::now() > deadline {
             let what = left.iter().map(|instance| format!("{} is {}", instance.id, instance.phase)).collect::<Vec<_>>();
@@ -372,7 +384,9 @@ async fn backend(world: Arc<World>, index: usize, meeting: plan::Meeting) {
     let mut fields = Fields::new();
     fields.insert("meeting_url".into(), json!(format!("practice:meet/call-{}", meeting.call)));
     fields.insert("status".into(), json!("scheduled"));
-    fields.insert("creator_organization_id".into(), json!("org"));
+    let organization = if meeting.organization == 0 { "org".to_owned() } else { format!("org{}", meeting.organization) };
+    fields.insert("creator_organization_id".into(), json!(organization));
+    fields.insert("priority".into(), json!(meeting.priority));
     fields.extend(meeting.starts_at.map(|start| ("start_time".to_owned(), stamp(start))));
     fields.extend(meeting.ends_at.map(|end| ("end_time".to_owned(), stamp(end))));
     world.documents.apply(&[Write::create(DocumentKey::Meeting(path.clone()), fields)]);
@@ -426,6 +440,7 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
     world.bucket.check()?;
     let instances = world.instances();
     let lost = world.truth.judge(&instances, &world.bucket)?;
+    places::judge(&instances, &world.documents.moves(), plan)?;
     let naming = Naming::default();
     for (index, meeting) in plan.meetings.iter().enumerate() {
         let Some(path) = MeetingPath::parse(&format!("meetings/m{index}")) else { continue };
@@ -442,6 +457,8 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             Some(instance) if instance.phase == Phase::Failed && plan.loses_the_whole_call(meeting.call) => {}
             Some(instance)
                 if instance.phase == Phase::Failed && !instance.is_recorded() && plan.loses_its_last_run(meeting.call) => {}
+            // There was no place for it, or nobody who heard of one that became free: see `places`.
+            Some(instance) if plan.places.is_some() && places::found_none(instance) => {}
             // Its own wrong clock told it that there was nothing to do any more.
             found
                 if plan.is_over_by_a_wrong_clock(meeting)

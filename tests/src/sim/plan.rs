@@ -28,6 +28,10 @@ pub struct Plan {
     pub kills: Vec<KillAt>,
     /// Seconds by which each controller's clock is ahead; none where all clocks agree.
     pub skews: Vec<i64>,
+    /// Bots at once over all controllers; none is without a limit.
+    pub places: Option<u32>,
+    /// Bots at once of each organization.
+    pub places_each: Option<u32>,
 }
 
 /// Death of whoever passes a point.
@@ -61,6 +65,10 @@ pub struct Meeting {
     pub ends_at: Option<u64>,
     /// Second at which it is cancelled.
     pub cancelled_at: Option<u64>,
+    /// Whose it is, by number.
+    pub organization: u64,
+    /// Higher first.
+    pub priority: i64,
 }
 
 /// Something that breaks.
@@ -140,7 +148,39 @@ impl Plan {
             faults.push(Fault { at: over_at - between(1, 20), kind: FaultKind::ForgetPod(between(1, 60), 20) });
             faults.sort_by_key(|fault| fault.at);
         }
-        Self { seed, controllers, slots, calls, meetings, faults, refused, lost, late, kills, skews }
+        let (places, places_each) = (None, None);
+        let plan =
+            Self { seed, controllers, slots, calls, meetings, faults, refused, lost, late, kills, skews, places, places_each };
+        // Drawn last, so that every other plan of this seed stays as it was.
+        if draws(350) { plan.with_places() } else { plan }
+    }
+
+    /// The same with more calls than there are places.
+    fn with_places(mut self) -> Self {
+        self.places = Some(between(1, 3) as u32);
+        self.places_each = draws(300).then(|| between(1, 2) as u32);
+        self.slots = 12;
+        for _ in 0..between(1, 4) {
+            self.calls.push(Call { over_at: between(240, 1_500) });
+            let call = self.calls.len() - 1;
+            let mut meeting = meeting(&self.calls);
+            (meeting.call, meeting.organization, meeting.priority) = (call, between(0, 1), priority());
+            meeting.starts_at = draws(500).then(|| between(30, 200));
+            meeting.written_at = between(0, 120);
+            meeting.ends_at = draws(600).then_some(self.calls[call].over_at + between(0, 300));
+            self.meetings.push(meeting);
+        }
+        self
+    }
+
+    /// True where nothing at all breaks: then the queue's order can be told to the second.
+    pub fn is_calm(&self) -> bool {
+        self.faults.is_empty() && self.kills.is_empty() && self.skews.is_empty() && self.refused + self.lost + self.late == 0
+    }
+
+    /// True where no controller could work for a minute on end within a stretch of seconds.
+    pub fn is_unattended_within(&self, from: u64, to: u64) -> bool {
+        self.is_unattended_from(from, to)
     }
 
     /// The second after which nothing new happens.
@@ -263,6 +303,9 @@ impl Plan {
         if self.refused + self.lost > 0 {
             plans.push(Self { refused: 0, lost: 0, ..self.clone() });
         }
+        if self.places_each.is_some() {
+            plans.push(Self { places_each: None, ..self.clone() });
+        }
         if self.controllers > 1 {
             plans.push(Self { controllers: self.controllers - 1, ..self.clone() });
         }
@@ -315,7 +358,13 @@ fn meeting(calls: &[Call]) -> Meeting {
         starts_at,
         ends_at: draws(600).then_some(over_at + between(0, 300)),
         cancelled_at: draws(120).then(|| between(60, over_at)),
+        organization: 0,
+        priority: 0,
     }
+}
+
+fn priority() -> i64 {
+    if draws(500) { 0 } else { i64::try_from(between(0, 1_000)).unwrap_or_default() - 500 }
 }
 
 fn fault(controllers: usize) -> Fault {

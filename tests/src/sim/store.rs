@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bot_model::capacity::ledger::Ledger;
 use bot_model::configuration::Naming;
 use bot_model::ids::InstanceId;
 use bot_model::invariants::{Violation, moves_forward};
+use bot_model::lifecycle::Phase;
+use bot_store::clock::simulated::true_now;
 use bot_store::listing::{self, Listing};
 use bot_store::protocol::InstanceRecord;
 use bot_store::{
@@ -36,6 +39,18 @@ struct State {
     documents: BTreeMap<String, Record>,
     revision: u64,
     violations: Vec<Violation>,
+    moves: Vec<Move>,
+}
+
+/// An instance came into a phase.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// By a clock that nobody in the system has.
+    pub at: DateTime<Utc>,
+    /// Which.
+    pub id: InstanceId,
+    /// Where it stands from now on.
+    pub phase: Phase,
 }
 
 /// The store as one actor sees it.
@@ -60,6 +75,17 @@ impl Documents {
     /// Every document, as it stands.
     pub fn all(&self) -> Vec<Record> {
         self.lock().documents.values().cloned().collect()
+    }
+
+    /// Every change of a phase, in the order of time.
+    pub fn moves(&self) -> Vec<Move> {
+        self.lock().moves.clone()
+    }
+
+    /// Entries of the ledger of places.
+    pub fn held_places(&self) -> usize {
+        let key = DocumentKey::Capacity("places".into()).path();
+        self.lock().documents.get(&key).and_then(|record| Ledger::decode(&record.fields)).map_or(0, |ledger| ledger.holders.len())
     }
 
     /// Broken invariants of single steps.
@@ -190,6 +216,10 @@ impl State {
     /// I5 and I6 hold after every single step.
     fn check(&mut self, before: Option<&Record>, after: &Record, naming: &Naming) {
         let decoded = |record: &Record| InstanceRecord::from_record(record, naming).ok().map(|record| record.instance);
+        let phase = before.and_then(decoded).map(|before| before.phase);
+        if let Some(moved) = decoded(after).filter(|after| Some(after.phase) != phase) {
+            self.moves.push(Move { at: true_now().unwrap_or_default(), id: moved.id, phase: moved.phase });
+        }
         if let (Some(before), Some(after)) = (before.and_then(decoded), decoded(after))
             && let Err(violation) = moves_forward(&before, &after)
         {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bot_model::document::BotInstance;
 use bot_model::ids::InstanceId;
-use bot_model::invariants::{Stay, Violation, no_lost_recording, one_bot_a_call};
+use bot_model::invariants::{Stay, Violation, no_lost_recording, one_bot_a_call, within_places};
 use bot_model::lifecycle::Phase;
 use bot_store::clock::simulated::true_now;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,6 +22,7 @@ const CANCEL_KNOWN: TimeDelta = TimeDelta::seconds(30);
 #[derive(Default)]
 pub struct Truth {
     state: Mutex<State>,
+    places: Option<u32>,
 }
 
 #[derive(Default)]
@@ -36,11 +37,20 @@ struct State {
 }
 
 impl Truth {
+    /// Of a world with so many places.
+    pub fn of(places: Option<u32>) -> Self {
+        Self { places, ..Self::default() }
+    }
+
     /// A bot asks to join; answers its place in the log.
     pub fn joins(&self, call: usize, bot: &str) -> usize {
-        let stay = Stay { call: call.to_string(), bot: bot.to_owned(), from: now(), to: None };
+        let from = now();
+        let stay = Stay { call: call.to_string(), bot: bot.to_owned(), from, to: None };
         let mut state = self.lock();
         state.stays.push(stay);
+        let there = state.stays.iter().filter(|stay| stay.to.is_none_or(|to| to > from)).count();
+        let held = self.places.map_or(Ok(()), |places| within_places(there, places as usize));
+        state.broken.extend(held.err());
         state.stays.len() - 1
     }
 

@@ -1,7 +1,7 @@
 //! The launcher's conformance, and what Kubernetes alone can do to it.
 
 use bot_model::exit_code::ExitCode;
-use controller::launch::{LaunchError, LaunchSpec, Launched, Launcher, RunCommand, RunState, conformance};
+use controller::launch::{LaunchError, LaunchSpec, Launched, Launcher, RunCommand, RunState, Tail, conformance};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, PropagationPolicy};
@@ -165,4 +165,25 @@ async fn a_run_without_a_pod_is_stopped_by_its_job() {
     assert_eq!(find(launcher.as_ref(), &spec.key()).await.unwrap().state, RunState::Pending);
     launcher.stop(&spec.key()).await.unwrap();
     until("its absence", || async { launcher.is_absent(&spec.key()).await.unwrap().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn the_logs_of_a_run_s_containers_are_given_out_and_one_that_waits_says_so() {
+    let site = Site::new().await;
+    let launcher = site.launcher(&[]).await;
+    let spec = site.spec("b1").await;
+    let tail = Tail { lines: 2, bytes: 1_000 };
+    assert_eq!(launcher.logs(&spec.key(), tail).await.unwrap(), None);
+    site.cluster.script("bot-b1", PodScript::SidecarNeverStarts);
+    launcher.launch(&spec).await.unwrap();
+    let started = |cluster: &tests::kubernetes::Cluster| {
+        let pod = cluster.pods_of("bot-b1").first().cloned()?;
+        pod.pointer("/status/initContainerStatuses/0/state/running").map(|_| pod["metadata"]["name"].as_str().unwrap().to_owned())
+    };
+    let pod = site.cluster.wait("the sidecar", started).await.unwrap();
+    site.cluster.write_log(&pod, "meeting-bot", &["one", "two", "three"]);
+    let logs = launcher.logs(&spec.key(), tail).await.unwrap().unwrap();
+    let texts: Vec<_> = logs.iter().map(|log| (log.program.as_str(), log.text.as_str())).collect();
+    let [("meeting-bot", "two\nthree\n"), ("manager", waits)] = texts.as_slice() else { panic!("{texts:?}") };
+    assert!(waits.contains("waiting to start"), "{waits}");
 }

@@ -14,7 +14,10 @@ fn launcher(cluster: &Cluster, token: &str) -> KubernetesLauncher {
 
 fn rules() -> Vec<Rule> {
     let resource = |name: &str| if name == "jobs" { Resource::Jobs } else { Resource::Pods };
-    RIGHTS.iter().map(|(_, name, verbs)| Rule::new("bots", resource(name), verbs)).collect()
+    RIGHTS
+        .iter()
+        .map(|(_, name, verbs)| Rule { resources: vec![(*name).to_owned()], ..Rule::new("bots", resource(name), verbs) })
+        .collect()
 }
 
 #[tokio::test]
@@ -35,5 +38,5 @@ async fn a_missing_right_is_named() {
     let fewer = rules().into_iter().take(1).collect();
     let cluster = Cluster::builder().user("t", "controller", fewer).start().await.unwrap();
     let missing = launcher(&cluster, "t").missing_rights().await.unwrap();
-    assert_eq!(missing, ["list pods", "watch pods", "delete pods"]);
+    assert_eq!(missing, ["list pods", "watch pods", "delete pods", "get pods/log"]);
 }

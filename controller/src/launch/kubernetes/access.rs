@@ -7,8 +7,11 @@ use super::api::classify;
 use crate::launch::LaunchError;
 
 /// Group, resource, verbs. Pods are deleted, never created; nothing is updated or patched.
-pub const RIGHTS: [(&str, &str, &[&str]); 2] =
-    [("batch", "jobs", &["create", "get", "list", "watch", "delete"]), ("", "pods", &["list", "watch", "delete"])];
+pub const RIGHTS: [(&str, &str, &[&str]); 3] = [
+    ("batch", "jobs", &["create", "get", "list", "watch", "delete"]),
+    ("", "pods", &["list", "watch", "delete"]),
+    ("", "pods/log", &["get"]),
+];
 
 /// What this identity may not do in the namespace, such as `delete pods`.
 pub(super) async fn missing(client: &kube::Client, namespace: &str) -> Result<Vec<String>, LaunchError> {
@@ -27,10 +30,12 @@ pub(super) async fn missing(client: &kube::Client, namespace: &str) -> Result<Ve
 }
 
 fn review(namespace: &str, group: &str, resource: &str, verb: &str) -> SelfSubjectAccessReview {
+    let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(of, part)| (of, Some(part.to_owned())));
     let attributes = ResourceAttributes {
         namespace: Some(namespace.into()),
         group: Some(group.into()),
         resource: Some(resource.into()),
+        subresource,
         verb: Some(verb.into()),
         ..ResourceAttributes::default()
     };

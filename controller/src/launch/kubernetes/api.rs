@@ -5,12 +5,12 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::names::JOB;
-use crate::launch::LaunchError;
+use crate::launch::{LaunchError, Tail};
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -67,6 +67,18 @@ impl Cluster {
     pub(super) async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, Failure> {
         let params = ListParams::default().labels(&format!("{JOB}={job}"));
         again(|| async { ask(self.pods.list(&params)).await.map(|list| list.items) }).await
+    }
+
+    /// The end of what a container wrote. The server bounds the lines first and then cuts the bytes off at their end, so that bound is the
+    /// looser one here.
+    pub(super) async fn log(&self, pod: &str, container: &str, tail: Tail) -> Result<String, Failure> {
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            tail_lines: i64::try_from(tail.lines).ok(),
+            limit_bytes: i64::try_from(tail.bytes.saturating_mul(4)).ok(),
+            ..LogParams::default()
+        };
+        ask(self.pods.logs(pod, &params)).await
     }
 
     /// Foreground: the Job stays until its pods are gone. Everything is in the body, since a query beside one is ignored.

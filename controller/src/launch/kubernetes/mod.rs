@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::engine::lock;
 
-use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, RunKey};
+use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, ProgramLog, RunCommand, RunKey, Tail};
 pub use access::RIGHTS;
 use api::{Cluster, Failure, STEP, pauses};
 use config::KubernetesConfig;
@@ -176,11 +176,11 @@ impl KubernetesLauncher {
         Ok(alive.chain(on_the_way.keys().cloned()).collect())
     }
 
-    /// Takes a slot until the answer is dropped. Counting and taking must not interleave.
-    fn take_slot(&self, job: &JobName) -> Result<Slot<'_>, LaunchError> {
+    /// Takes a slot until the answer is dropped. Counting and taking must not interleave. What makes files is never kept from starting.
+    fn take_slot(&self, job: &JobName, command: RunCommand) -> Result<Slot<'_>, LaunchError> {
         let mut on_the_way = lock(&self.on_the_way);
         let taken = self.taken(&on_the_way)?;
-        if !taken.contains(job) && taken.len() >= self.config.max_live {
+        if command == RunCommand::Record && !taken.contains(job) && taken.len() >= self.config.max_live {
             return Err(LaunchError::Full { limit: self.config.max_live });
         }
         *on_the_way.entry(job.clone()).or_default() += 1;
@@ -213,7 +213,7 @@ fn no_way(error: &dyn std::fmt::Display) -> LaunchError {
 #[async_trait]
 impl Launcher for KubernetesLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
-        let _slot = self.take_slot(&spec.key().job)?;
+        let _slot = self.take_slot(&spec.key().job, spec.command())?;
         self.make(spec).await
     }
 
@@ -260,6 +260,28 @@ impl Launcher for KubernetesLauncher {
     fn sees_runs_of(&self, _controller_id: &str) -> bool {
         // Every replica sees every Job of the store.
         true
+    }
+
+    async fn logs(&self, run: &RunKey, tail: Tail) -> Result<Option<Vec<ProgramLog>>, LaunchError> {
+        let mut pods = self.cluster.pods_of(run.job.as_str()).await?;
+        pods.retain(|pod| PodView::of(pod).is_some_and(|view| view.key == *run));
+        pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|at| at.0));
+        let Some(pod) = pods.last() else { return Ok(None) };
+        let (name, spec) = (pod.metadata.name.clone().unwrap_or_default(), pod.spec.as_ref());
+        let containers = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+        let programs: Vec<String> = containers.map(|container| container.name.clone()).collect();
+        let mut logs = Vec::new();
+        for program in programs {
+            let text = match self.cluster.log(&name, &program, tail).await {
+                Ok(text) => tail.of(text.as_bytes(), false),
+                Err(Failure::NotFound) => return Ok(None),
+                // Not started yet, or its log is gone with its node.
+                Err(Failure::Refused(LaunchError::Refused { status: 400, message, .. })) => format!("({message})\n"),
+                Err(failure) => return Err(failure.into()),
+            };
+            logs.push(ProgramLog { program, text });
+        }
+        Ok(Some(logs))
     }
 
     async fn changed(&self) {

@@ -59,6 +59,8 @@ cases![
     events::a_stream_tells_what_happens_and_resumes_without_a_gap,
     events::a_stream_is_confined_to_its_organization,
     recordings::files_come_whole_and_in_ranges,
+    recordings::a_link_opens_its_file_without_a_key_until_it_expires,
+    recordings::the_live_picture_is_there_while_the_bot_waits_or_records,
     limits::what_is_malformed_is_refused_with_a_problem,
     webhooks::an_endpoint_is_made_changed_rotated_and_deleted,
     webhooks::an_endpoint_is_seen_by_its_own_organization_s_admins_alone,

@@ -1,9 +1,69 @@
 //! Files out of the bucket.
 
 use api::access::Role;
+use bot_model::picture::stamped;
 use serde_json::json;
 
 use crate::site::{Site, at, bot, instance};
+
+pub(crate) async fn the_live_picture_is_there_while_the_bot_waits_or_records(url: String) {
+    let site = Site::new(&url).await;
+    let (own, other) = (site.key(Role::Viewer, &["a"]).await, site.key(Role::Viewer, &["b"]).await);
+    let stamp = |second: u32| format!("2027-01-15T09:00:{second:02}Z").parse().unwrap();
+    for (id, phase) in [("queued", "queued"), ("recording", "recording"), ("done", "done"), ("blind", "waiting_room")] {
+        let mut value = bot("a", phase, &at(0));
+        value["gcs_path"] = json!(format!("x/{id}"));
+        site.put(instance(id), value).await;
+        let picture = if id == "blind" { b"no picture".to_vec() } else { stamped(&[0xff, 0xd8, 0xff, 0xd9], stamp(7)).unwrap() };
+        site.file(&format!("x/{id}/live.jpg"), &picture);
+    }
+    let response = site.ask("GET", "/v1/bots/recording/picture", &own).send().await.unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((response.status().as_u16(), header("content-type").as_str()), (200, "image/jpeg"));
+    assert_eq!(
+        (header("last-modified").as_str(), header("cache-control").as_str()),
+        ("Fri, 15 Jan 2027 09:00:07 GMT", "no-store")
+    );
+    assert!(response.bytes().await.unwrap().starts_with(&[0xff, 0xd8]));
+    for id in ["queued", "done", "blind", "none"] {
+        assert_eq!(site.get(&format!("/v1/bots/{id}/picture"), &own).await.problem(), "not-found", "{id}");
+    }
+    for path in ["picture", "hls/playlist.m3u8", "hls/a1-r_p0_000000-00000000.m4s"] {
+        assert_eq!(site.get(&format!("/v1/bots/recording/{path}"), &other).await.problem(), "not-found", "{path}");
+        assert_eq!(site.get(&format!("/v1/bots/recording/{path}"), "").await.problem(), "unauthorized", "{path}");
+    }
+}
+
+pub(crate) async fn a_link_opens_its_file_without_a_key_until_it_expires(url: String) {
+    let site = Site::new(&url).await;
+    let (own, other) = (site.key(Role::Viewer, &["a"]).await, site.key(Role::Viewer, &["b"]).await);
+    let mut value = bot("a", "done", &at(0));
+    let object = site.file("x/video.mp4", b"0123456789");
+    value["artifacts"] = json!([{"name": "video", "object": object, "bytes": 10, "crc32c": "0badcafe"}]);
+    site.put(instance("b"), value).await;
+    let path = "/v1/bots/b/artifacts/video.mp4/link";
+    let made = site.post(path, &own, json!({"expires_in_seconds": 60})).await;
+    assert_eq!((made.status, &made.body["bytes"], &made.body["crc32c"]), (201, &json!(10), &json!("0badcafe")));
+    let link = made.body["url"].as_str().unwrap().to_owned();
+    let opened = site.ask("GET", &link, "").header("range", "bytes=2-4").send().await.unwrap();
+    assert_eq!((opened.status().as_u16(), opened.bytes().await.unwrap().as_ref()), (206, b"234".as_slice()));
+    let outside = Site::send(site.ask("GET", &link, "").header("range", "bytes=10-")).await;
+    assert_eq!(outside.problem(), "range-not-satisfiable");
+    for wrong in [link.replace("video.mp4", "audio.m4a"), link.replace("expires=", "expires=1"), format!("{link}x")] {
+        assert_eq!(site.get(&wrong, "").await.problem(), "forbidden", "{wrong}");
+    }
+    let brief = site.post(path, &own, json!({"expires_in_seconds": 1})).await.body["url"].as_str().unwrap().to_owned();
+    site.becomes(&brief, 403).await;
+    for wrong in [json!({"expires_in_seconds": 0}), json!({"expires_in_seconds": 604_801}), json!({"for_ever": true})] {
+        assert_eq!(site.post(path, &own, wrong).await.problem(), "invalid");
+    }
+    assert_eq!(site.post(path, &other, json!({})).await.problem(), "not-found");
+    assert_eq!(site.post("/v1/bots/b/artifacts/audio.m4a/link", &own, json!({})).await.problem(), "not-found");
+    let admin = site.key(Role::Admin, &[]).await;
+    let audit = site.get("/v1/audit", &admin).await;
+    let entries = audit.body["entries"].as_array().unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry["action"] == "artifact.link" && entry["target"] == "b").count(), 2);
+}
 
 pub(crate) async fn files_come_whole_and_in_ranges(url: String) {
     let site = Site::new(&url).await;

@@ -58,6 +58,7 @@ impl Site {
             window: StartWindow::default(),
             max_live: 4,
             recordings_url,
+            link_secret: None,
             webhook_allow: webhooks::Allowed::default(),
         };
         let stop = CancellationToken::new();
@@ -94,6 +95,15 @@ impl Site {
 
     pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
         Self::send(self.ask("GET", path, key)).await
+    }
+
+    /// Waits until a GET without a key is answered with this status.
+    pub(crate) async fn becomes(&self, path: &str, status: u16) {
+        let begun = std::time::Instant::now();
+        while self.get(path, "").await.status != status {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "waited in vain for {status}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn post(&self, path: &str, key: &str, body: Value) -> Answer {

@@ -53,6 +53,9 @@ pub struct Facts {
     /// Higher first.
     #[serde(default)]
     pub priority: i64,
+    /// It ends where its bot could not be sent within this long; absent is as long as its meeting can be joined.
+    #[serde(default, rename = "queue_timeout_seconds")]
+    pub queue_timeout_secs: Option<u64>,
     /// When the document was made.
     #[serde(default)]
     pub created_at: Option<DateTime<Utc>>,
@@ -341,6 +344,7 @@ impl Facts {
             creator_organization_id: String::new(),
             creator_user_id: String::new(),
             priority: 0,
+            queue_timeout_secs: None,
             created_at: None,
             claim: Claim::default(),
             attempt: 0,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{DocumentError, Fields, instant, integer, text};
+use super::{DocumentError, Fields, instant, integer, seconds, text};
 use crate::configuration::Naming;
 use crate::ids::{InstanceId, MeetingPath};
 use crate::meeting_url::MeetingUrl;
@@ -31,6 +31,8 @@ pub struct Meeting {
     pub user: String,
     /// Higher first.
     pub priority: i64,
+    /// A bot that cannot be sent within this long is not sent any more.
+    pub queue_timeout_secs: Option<u64>,
     /// The instance that serves it, once linked.
     pub bot_instance_id: Option<InstanceId>,
 }
@@ -77,6 +79,7 @@ impl Meeting {
         let organization = note(&mut reasons, text(fields, &ORGANIZATION_KEYS)).flatten().unwrap_or_default().to_owned();
         let user = note(&mut reasons, text(fields, &["creator_user_id", "user_id", "userId"])).flatten();
         let priority = note(&mut reasons, integer(fields, "priority")).flatten().unwrap_or_default();
+        let queue_timeout_secs = note(&mut reasons, seconds(fields, "queue_timeout_seconds")).flatten();
         let status = note(&mut reasons, text(fields, &[&naming.meeting_status_field])).flatten().unwrap_or_default();
         let bot_instance_id = Self::link(fields, naming);
         match url {
@@ -91,6 +94,7 @@ impl Meeting {
                 organization,
                 user: user.unwrap_or_default().to_owned(),
                 priority,
+                queue_timeout_secs,
                 bot_instance_id,
             }),
             _ => Err(MeetingProblem { reasons }),

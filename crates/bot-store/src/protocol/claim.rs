@@ -73,6 +73,39 @@ pub async fn claim_all(
     answers
 }
 
+/// Claims every record in one commit with `others`, or none; `None` for a lost race. For records whose phase allows a claim.
+pub(super) async fn claim_together(
+    store: &dyn Store,
+    records: &[InstanceRecord],
+    others: Vec<Write>,
+    claimer: &Claimer,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Claimed>>, StoreError> {
+    let claims: Vec<_> = records.iter().filter_map(|record| claim_writes(store, record, claimer, now)).collect();
+    if claims.len() < records.len() {
+        return Ok(None);
+    }
+    let writes = claims.iter().flat_map(|(_, writes)| writes.clone()).chain(others).collect();
+    match store.commit(writes).await {
+        Ok(Commit::Applied(versions)) => {
+            // The first write of each claim is the instance's.
+            let firsts = claims.iter().scan(0, |at, (_, writes)| Some(std::mem::replace(at, *at + writes.len())));
+            let versions = firsts.filter_map(|at| versions.get(at).cloned()).collect::<Vec<_>>();
+            let claimed = |((record, _), version)| Claimed { record: InstanceRecord { version, ..record } };
+            Ok(Some(claims.into_iter().zip(versions).map(claimed).collect()))
+        }
+        Ok(Commit::Conflict) => Ok(None),
+        Err(error) if error.kind == StoreErrorKind::Unknown => {
+            let mut found = Vec::new();
+            for (record, _) in claims {
+                found.extend(recognise(store, &record).await?);
+            }
+            Ok((!found.is_empty()).then_some(found))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The claimed instance and the write that makes it so. A takeover keeps the attempt: nothing was launched under it.
 fn claim_writes(
     store: &dyn Store,
@@ -145,6 +178,18 @@ pub async fn relaunch(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Claimed>, StoreError> {
+    relaunch_with(store, record, claimer, reason, Vec::new(), now).await
+}
+
+/// The same, in one commit with further writes.
+pub async fn relaunch_with(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    claimer: &Claimer,
+    reason: &str,
+    others: Vec<Write>,
+    now: DateTime<Utc>,
+) -> Result<Option<Claimed>, StoreError> {
     let Ok(phase) = next(record.instance.phase, Step::Relaunch) else { return Ok(None) };
     let mut instance = record.instance.clone();
     instance.phase = phase;
@@ -156,7 +201,7 @@ pub async fn relaunch(
     let write =
         Write::update(DocumentKey::Instance(instance.id.clone()), record.version.clone(), instance.encode(store.naming()));
     let claimed = InstanceRecord { instance, version: record.version.clone() };
-    match store.commit(std::iter::once(write).chain(told).collect()).await {
+    match store.commit(std::iter::once(write).chain(told).chain(others).collect()).await {
         Ok(Commit::Applied(versions)) => {
             Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
         }

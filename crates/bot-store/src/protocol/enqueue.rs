@@ -170,6 +170,7 @@ fn instance_for(meeting: &Meeting, id: InstanceId, now: DateTime<Utc>) -> BotIns
     facts.creator_organization_id = meeting.organization.clone();
     facts.creator_user_id = meeting.user.clone();
     facts.priority = meeting.priority;
+    facts.queue_timeout_secs = meeting.queue_timeout_secs;
     facts.created_at = Some(now);
     facts.call_key = Some(CallKey::derive(&meeting.organization, &meeting.url));
     facts.linked_meetings = vec![LinkedMeeting { path: meeting.path.clone(), gcs_path: None, pointer: None }];

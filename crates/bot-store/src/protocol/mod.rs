@@ -5,9 +5,12 @@
 //! event, whose id the writer chose.
 
 pub mod cancel;
+pub mod capacity;
 pub mod claim;
 pub mod enqueue;
+pub mod exhaustion;
 pub mod heartbeat;
+pub mod organizations;
 pub mod paths;
 pub mod prioritize;
 pub mod retain;

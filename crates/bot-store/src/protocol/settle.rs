@@ -1,6 +1,6 @@
 //! The end: one commit writes the terminal phase, its event, and the result on every linked meeting.
 
-use bot_model::document::{Artifact, Fields};
+use bot_model::document::{Artifact, BotInstance, Fields};
 use bot_model::lifecycle::{IllegalStep, Phase, Step, next};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use chrono::{DateTime, Utc};
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::slot::{hand_meetings, recorder_of};
 use super::{Advanced, InstanceRecord, Note, commit_change};
+use crate::outbox::{self, Event};
 use crate::{DocumentKey, Precondition, Store, StoreError, Write, WriteMode};
 
 /// Ends an instance. `step` is `Complete`, `Fail`, `Cancel` or `Miss`; artifacts belong to `Complete`, or to a failure that
@@ -46,8 +47,22 @@ pub async fn settle(
         let others = hand_meetings(store, &mut instance, recorder, now).await?;
         return commit_change(store, record, instance, note, now, others).await;
     }
-    let others = results_on_meetings(store, &instance.facts.linked_meetings, phase, &outcome, &instance.facts.artifacts).await?;
+    let mut others =
+        results_on_meetings(store, &instance.facts.linked_meetings, phase, &outcome, &instance.facts.artifacts).await?;
+    if outcome.kind == OutcomeKind::QueueTimeout {
+        others.push(outbox::write(timed_out(&instance, now)));
+    }
     commit_change(store, record, instance, note.detail(&outcome.message), now, others).await
+}
+
+/// Beside the end itself: who sent the request may want to send it elsewhere.
+fn timed_out(instance: &BotInstance, now: DateTime<Utc>) -> Event {
+    let facts = &instance.facts;
+    let data = json!({
+        "bot_id": instance.id, "organization": facts.creator_organization_id, "priority": facts.priority,
+        "queued_at": facts.created_at, "start_time": facts.start_time, "queue_timeout_seconds": facts.queue_timeout_secs,
+    });
+    Event::new(outbox::QUEUE_TIMEOUT, &facts.creator_organization_id, now, data)
 }
 
 /// One write for each linked meeting that still exists and is still linked. A deleted one is left out: a result

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 /// The initialisation segment and the segments of one part, as they are read one after the other.
-#[derive(Debug, Default)]
-pub(super) struct Fragments {
+#[derive(Debug, Clone, Default)]
+pub struct Fragments {
     tracks: BTreeMap<u32, Track>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Track {
     timescale: u32,
     default_duration: u32,
@@ -20,7 +20,7 @@ struct Track {
 
 impl Fragments {
     /// Takes in an initialisation segment, or a segment.
-    pub(super) fn read(&mut self, bytes: &[u8]) {
+    pub fn read(&mut self, bytes: &[u8]) {
         for (kind, body) in boxes(bytes) {
             match kind {
                 b"moov" => self.movie(body),
@@ -31,12 +31,34 @@ impl Fragments {
     }
 
     /// Seconds from the first sample of any track to the last's end.
-    pub(super) fn secs(&self) -> Option<f64> {
+    pub fn secs(&self) -> Option<f64> {
         self.span_of(|_| true)
     }
 
+    /// Where the picture begins and ends on the part's own clock, in seconds; where there is none, the sound.
+    pub fn span(&self) -> Option<(f64, f64)> {
+        let tracks = || self.tracks.values().filter(|track| track.timescale > 0);
+        let of = |track: &Track| {
+            let secs = |units: u64| units as f64 / f64::from(track.timescale);
+            track.span.map(|(from, to)| (secs(from), secs(to)))
+        };
+        tracks().filter(|track| !track.is_sound).find_map(of).or_else(|| tracks().find_map(of))
+    }
+
+    /// True where an initialisation segment named a track.
+    pub fn is_media(&self) -> bool {
+        !self.tracks.is_empty()
+    }
+
+    /// The same tracks, of which nothing was read yet.
+    pub fn emptied(&self) -> Self {
+        let mut copy = self.clone();
+        copy.tracks.values_mut().for_each(|track| track.span = None);
+        copy
+    }
+
     /// Seconds of sound; zero without any.
-    pub(super) fn sound_secs(&self) -> f64 {
+    pub fn sound_secs(&self) -> f64 {
         self.span_of(|track| track.is_sound).unwrap_or_default()
     }
 

@@ -1,0 +1,199 @@
+//! Asking the API: its own router, in this process, with the session's key. What it refuses is refused here, in its words.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use axum::response::Response;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tower::ServiceExt as _;
+
+/// Largest answer that is read whole: a long call's `timeline.json` fits.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// The API answers within 30 s by itself; this is for a body that stops coming.
+const WITHIN: Duration = Duration::from_secs(35);
+/// Of a browser's request, what the API judges or honours.
+const HANDED_ON: [HeaderName; 6] = [
+    header::HOST,
+    header::ORIGIN,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("last-event-id"),
+];
+
+/// What the API refused, or could not do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// The last part of the problem's type.
+    pub(crate) slug: String,
+    pub(crate) title: String,
+    pub(crate) detail: String,
+    /// Every reason, where there are several.
+    pub(crate) errors: Vec<String>,
+    pub(crate) request_id: String,
+}
+
+impl Refusal {
+    /// One of the portal's own.
+    pub(crate) fn of(status: StatusCode, title: &str, detail: &str) -> Self {
+        let [slug, request_id] = [String::new(), String::new()];
+        Self { status, slug, title: title.into(), detail: detail.into(), errors: Vec::new(), request_id }
+    }
+
+    fn read(status: StatusCode, body: &Value) -> Self {
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let errors = body["errors"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let slug = text("type").rsplit(':').next().unwrap_or_default().to_owned();
+        let title = if text("title").is_empty() { "The API could not answer".into() } else { text("title") };
+        Self { status, slug, title, detail: text("detail"), errors, request_id: text("request_id") }
+    }
+}
+
+/// An answer of the API, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Value,
+}
+
+/// The API as one session sees it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    api: Router,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// For requests on behalf of a browser's request.
+    pub(crate) fn new(api: Router, asked: &HeaderMap, key: Option<&str>) -> Self {
+        let mut headers = HeaderMap::new();
+        for name in HANDED_ON {
+            headers.extend(asked.get(&name).map(|value| (name.clone(), value.clone())));
+        }
+        let bearer = key.and_then(|key| format!("Bearer {key}").parse().ok());
+        headers.extend(bearer.map(|value| (header::AUTHORIZATION, value)));
+        Self { api, headers }
+    }
+
+    /// An answer as it comes, for what is passed on.
+    pub(crate) async fn raw(&self, method: Method, path: &str) -> Response {
+        self.send(method, path, &[], None).await
+    }
+
+    async fn send(&self, method: Method, path: &str, more: &[(HeaderName, String)], body: Option<&Value>) -> Response {
+        let mut request = Request::new(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
+        *request.method_mut() = method;
+        *request.headers_mut() = self.headers.clone();
+        let refused = |_| Refusal::of(StatusCode::NOT_FOUND, "", "");
+        match path.parse().map_err(refused) {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(refusal) => return axum::response::IntoResponse::into_response(refusal.status),
+        }
+        if body.is_some() {
+            request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in more {
+            request.headers_mut().extend(value.parse().ok().map(|value| (name.clone(), value)));
+        }
+        match self.api.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        more: &[(HeaderName, String)],
+        body: Option<Value>,
+    ) -> Result<Answer, Refusal> {
+        let unavailable = |detail| Refusal::of(StatusCode::SERVICE_UNAVAILABLE, "Not reachable right now", detail);
+        let whole = async {
+            let (parts, bytes) = self.send(method, path, more, body.as_ref()).await.into_parts();
+            to_bytes(bytes, MOST_BYTES).await.map(|bytes| (parts.status, bytes))
+        };
+        let answered = tokio::time::timeout(WITHIN, whole).await.map_err(|_| unavailable("The answer did not come in time."))?;
+        let (status, bytes) = answered.map_err(|_| unavailable("The answer broke off."))?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        if status.is_success() { Ok(Answer { body }) } else { Err(Refusal::read(status, &body)) }
+    }
+
+    /// What a GET answers, in a shape.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        let answer = self.ask(Method::GET, path, &[], None).await?;
+        serde_json::from_value(answer.body).map_err(|error| {
+            tracing::warn!(%error, "the API answered in another shape than the portal knows");
+            Refusal::of(StatusCode::INTERNAL_SERVER_ERROR, "Something broke on our side", "The answer has an unknown shape.")
+        })
+    }
+
+    /// The same; `None` where there is nothing of the kind: an older API, or nothing yet.
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Refusal> {
+        match self.get(path).await {
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// A text; `None` where there is none.
+    pub(crate) async fn text(&self, path: &str) -> Option<String> {
+        let response = self.raw(Method::GET, path).await;
+        let is_there = response.status().is_success();
+        let bytes = tokio::time::timeout(WITHIN, to_bytes(response.into_body(), MOST_BYTES)).await.ok()?.ok()?;
+        is_there.then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A change. `once` names the form that asks for it: sent twice, it is done once.
+    pub(crate) async fn post(&self, path: &str, once: &str, body: Value) -> Result<Answer, Refusal> {
+        let key = (HeaderName::from_static("idempotency-key"), format!("portal-{once}"));
+        self.ask(Method::POST, path, if once.is_empty() { &[] } else { std::slice::from_ref(&key) }, Some(body)).await
+    }
+
+    /// A change without a body of what was read under `etag`.
+    pub(crate) async fn post_on(&self, path: &str, once: &str, etag: &str) -> Result<Answer, Refusal> {
+        let tag = (header::IF_MATCH, etag.to_owned());
+        let key = (HeaderName::from_static("idempotency-key"), format!("portal-{once}"));
+        let more: Vec<_> = [tag, key].into_iter().filter(|(_, value)| !value.is_empty() && value != "portal-").collect();
+        self.ask(Method::POST, path, &more, Some(json!({}))).await
+    }
+
+    /// A change of what was read under `etag`.
+    pub(crate) async fn patch(&self, path: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
+        let tag = (header::IF_MATCH, etag.to_owned());
+        self.ask(Method::PATCH, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, Some(body)).await
+    }
+
+    /// A deletion.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Refusal> {
+        self.ask(Method::DELETE, path, &[], None).await
+    }
+}
+
+/// An id as one segment of a path.
+pub(crate) fn segment(id: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    id.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// A query string of what is not empty, with its question mark.
+pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
+    let given: Vec<String> =
+        pairs.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+}
+
+/// An object of what is not empty.
+pub(crate) fn object(pairs: Vec<(&str, Option<Value>)>) -> Value {
+    let given = pairs.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value)));
+    Value::Object(given.collect::<Map<_, _>>())
+}
+
+/// A text as a field, unless it is empty.
+pub(crate) fn given(text: &str) -> Option<Value> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| json!(text))
+}

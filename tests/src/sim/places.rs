@@ -1,0 +1,111 @@
+//! Judges the queue: nobody waits beside a free place, and nobody is overtaken by who stands behind.
+
+use std::time::Duration;
+
+use bot_model::capacity::queue::{Order, waiting_since};
+use bot_model::document::BotInstance;
+use bot_model::invariants::Violation;
+use bot_model::lifecycle::Phase;
+use bot_model::outcome::OutcomeKind;
+use bot_store::protocol::capacity::holds_a_place;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::beginning;
+use super::plan::Plan;
+use super::store::Move;
+
+/// Beside a place that is free for so long, somebody who was due is sent. From the end of a run it takes a look of the reaper (20 s), a
+/// pass of the claims (10 s), and tries of either through bad weather.
+const HEARD_OF: TimeDelta = TimeDelta::seconds(180);
+/// Who was in the queue for so long was seen by every controller.
+const SEEN: TimeDelta = TimeDelta::seconds(60);
+/// The defaults.
+const LEAD: Duration = Duration::from_secs(120);
+const AGEING: Duration = Duration::from_secs(300);
+
+/// True for one that ended without ever having had a place.
+pub fn found_none(instance: &BotInstance) -> bool {
+    use OutcomeKind::{Missed, NoCapacity, OrganizationLimit};
+    let kind = instance.facts.outcome.as_ref().map(|outcome| outcome.kind);
+    instance.facts.attempt == 0 && matches!(kind, Some(Missed | NoCapacity | OrganizationLimit))
+}
+
+/// I19, over the whole history.
+pub fn judge(instances: &[BotInstance], moves: &[Move], plan: &Plan) -> Result<(), Violation> {
+    let Some(places) = plan.places else { return Ok(()) };
+    // By a wrong clock it may not be due.
+    if plan.is_skewed() {
+        return Ok(());
+    }
+    for instance in instances.iter().filter(|instance| found_none(instance)) {
+        nobody_waits_beside_a_free_place(instance, instances, moves, (plan, places))?;
+    }
+    if plan.is_calm() && plan.places_each.is_none() {
+        nobody_is_overtaken(instances, moves)?;
+    }
+    Ok(())
+}
+
+fn nobody_waits_beside_a_free_place(
+    instance: &BotInstance,
+    instances: &[BotInstance],
+    moves: &[Move],
+    (plan, places): (&Plan, u32),
+) -> Result<(), Violation> {
+    let mine: Vec<&Move> = moves.iter().filter(|moved| moved.id == instance.id).collect();
+    let (Some(queued), Some(ended)) = (mine.first(), mine.last()) else { return Ok(()) };
+    let mut free_since = Some(waiting_since(instance, LEAD, queued.at).max(queued.at));
+    let changes = moves.iter().map(|moved| moved.at).filter(|at| *at > queued.at && *at < ended.at).chain([ended.at]);
+    for at in changes {
+        if let Some(since) = free_since.filter(|since| at - *since >= HEARD_OF)
+            && !plan.is_unattended_within(second(since + SEEN), second(at))
+        {
+            let what = format!("{} waited in vain, and a place was free from {since} to {at}", instance.id);
+            return Err(Violation { id: "I19", what });
+        }
+        let is_free = is_free_for(instance, instances, moves, at, (plan, places));
+        free_since = if is_free { free_since.or(Some(at)) } else { None };
+    }
+    Ok(())
+}
+
+fn is_free_for(
+    instance: &BotInstance,
+    instances: &[BotInstance],
+    moves: &[Move],
+    at: DateTime<Utc>,
+    (plan, places): (&Plan, u32),
+) -> bool {
+    let phase = |other: &&BotInstance| moves.iter().rfind(|moved| moved.id == other.id && moved.at <= at).map(|moved| moved.phase);
+    let live: Vec<&BotInstance> = instances.iter().filter(|other| phase(other).is_some_and(holds_a_place)).collect();
+    let organization = |other: &BotInstance| other.facts.creator_organization_id.clone();
+    let own = live.iter().filter(|other| organization(other) == organization(instance)).count();
+    live.len() < places as usize && plan.places_each.is_none_or(|most| own < most as usize)
+}
+
+/// Where nothing breaks.
+fn nobody_is_overtaken(instances: &[BotInstance], moves: &[Move]) -> Result<(), Violation> {
+    let find = |id| instances.iter().find(|instance| instance.id == id);
+    let first = |instance: &BotInstance, phase: Phase| {
+        moves.iter().find(|moved| moved.id == instance.id && moved.phase == phase).map(|moved| moved.at)
+    };
+    for claimed in moves.iter().filter(|moved| moved.phase == Phase::Claimed) {
+        let Some(one) = find(claimed.id.clone()).filter(|one| first(one, Phase::Claimed) == Some(claimed.at)) else { continue };
+        let order = |instance: &BotInstance| Order::new(waiting_since(instance, LEAD, claimed.at), instance.facts.priority, AGEING);
+        let waits = |other: &&BotInstance| {
+            let seen = first(other, Phase::Queued).is_some_and(|queued| queued + SEEN < claimed.at);
+            let ends = moves.iter().find(|moved| moved.id == other.id && moved.phase != Phase::Queued).map(|moved| moved.at);
+            let is_due = waiting_since(other, LEAD, claimed.at) + SEEN < claimed.at;
+            seen && is_due && ends.is_none_or(|ends| ends > claimed.at) && other.facts.cancel_requested_at.is_none()
+        };
+        if let Some(other) = instances.iter().filter(waits).find(|other| order(other) < order(one)) {
+            let what = format!("{} was sent at {}, and {} stood before it", one.id, claimed.at, other.id);
+            return Err(Violation { id: "I19", what });
+        }
+    }
+    Ok(())
+}
+
+fn second(at: DateTime<Utc>) -> u64 {
+    u64::try_from((at - beginning()).num_seconds()).unwrap_or_default()
+}
