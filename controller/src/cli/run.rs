@@ -73,8 +73,15 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         window: config.pace.window,
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
+        limits: config.pace.limits.clone(),
+        ageing: config.pace.ageing,
     };
-    let api = api::serve(Api::new(engine.shared_store(), settings, engine.stopping()));
+    let api = Api::new(engine.shared_store(), settings, engine.stopping());
+    let measured = Arc::clone(engine);
+    tokio::spawn(api::forecast::measure(Arc::clone(&api), move |shortfall| {
+        measured.metrics.forecast_shortfall.set(shortfall.into());
+    }));
+    let api = api::serve(api);
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
     tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");

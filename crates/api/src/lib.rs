@@ -9,14 +9,17 @@ mod admin;
 mod aliases;
 mod audit;
 mod bots;
+mod capacity;
 mod description;
 mod events;
 mod feed;
+pub mod forecast;
 mod guard;
 mod input;
 pub mod keys;
 mod meetings;
 pub mod problem;
+mod queue;
 mod recordings;
 mod replay;
 mod schedule;
@@ -92,4 +95,8 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(aliases::status))
         .routes(routes!(aliases::leave))
         .routes(routes!(description::health))
+        .routes(routes!(queue::queue))
+        .routes(routes!(capacity::capacity_now))
+        .routes(routes!(forecast::read))
+        .routes(routes!(capacity::read_limits, capacity::set_limits))
 }

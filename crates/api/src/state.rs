@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bot_model::capacity::Limits;
 use bot_model::configuration::QueryMode;
 use bot_model::document::{Fields, Meeting};
 use bot_model::ids::{InstanceId, MeetingPath};
@@ -19,6 +20,7 @@ use crate::access::{Access, Principal, Scope};
 use crate::feed::Feed;
 use crate::keys;
 use crate::problem::{Kind, Problem};
+use crate::queue::Pictures;
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
 pub const KEY_FRESH: Duration = Duration::from_secs(5);
@@ -38,6 +40,10 @@ pub struct Settings {
     pub max_live: usize,
     /// Where the files lie.
     pub recordings_url: String,
+    /// What all replicas together hold to; the engine's own.
+    pub limits: Limits,
+    /// What 100 of priority are worth in waiting; the engine's own.
+    pub ageing: Duration,
 }
 
 /// The API over one store.
@@ -46,6 +52,7 @@ pub struct Api {
     pub(crate) settings: Settings,
     pub(crate) feed: Feed,
     pub(crate) stop: CancellationToken,
+    pub(crate) pictures: Pictures,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -61,7 +68,8 @@ impl Api {
     /// Opens nothing yet. Streams end when `stop` is cancelled.
     pub fn new(store: Arc<dyn Store>, settings: Settings, stop: CancellationToken) -> Arc<Self> {
         let feed = Feed::new(Arc::clone(&store), stop.clone());
-        Arc::new(Self { store, settings, feed, stop, objects: OnceCell::new(), verified: Mutex::default() })
+        let (objects, verified, pictures) = (OnceCell::new(), Mutex::default(), Pictures::default());
+        Arc::new(Self { store, settings, feed, stop, pictures, objects, verified })
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
