@@ -8,6 +8,7 @@ pub mod conformance;
 mod environment;
 pub mod kubernetes;
 mod leftovers;
+pub mod machine;
 pub mod process;
 pub mod run_dir;
 mod scratch;
