@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::access::{Access, Role, Scope};
 use api::keys::{self, NewKey};
 use api::state::{Api, Settings};
+use bot_model::capacity::Limits;
 use bot_model::configuration::Naming;
 use bot_model::document::Fields;
 use bot_model::schedule::StartWindow;
@@ -50,6 +51,10 @@ impl Site {
     }
 
     pub(crate) async fn with(url: &str, access: Access) -> Self {
+        Self::limited(url, access, Limits::default()).await
+    }
+
+    pub(crate) async fn limited(url: &str, access: Access, limits: Limits) -> Self {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
@@ -58,6 +63,8 @@ impl Site {
             window: StartWindow::default(),
             max_live: 4,
             recordings_url,
+            limits,
+            ageing: std::time::Duration::from_secs(300),
             link_secret: None,
             webhook_allow: webhooks::Allowed::default(),
         };
