@@ -76,6 +76,9 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         max_live: config.runs.max_live,
         recordings_url: config.runs.recordings_url.clone(),
         link_secret: config.api.link_secret.clone(),
+        oidc: config.api.oidc.clone(),
+        rate: config.api.rate,
+        cors_origins: config.api.cors_origins.clone(),
     };
     let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
     let api = api::serve(Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs));

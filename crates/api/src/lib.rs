@@ -15,12 +15,15 @@ mod feed;
 mod guard;
 mod hls;
 mod input;
+mod keyring;
 pub mod keys;
 mod links;
 pub mod logs;
 mod meetings;
+pub mod oidc;
 mod picture;
 pub mod problem;
+pub mod rate;
 mod recordings;
 mod replay;
 mod schedule;
@@ -55,6 +58,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
+        .layer(guard::origins(&api.settings.cors_origins))
         .with_state(api)
 }
 
@@ -90,7 +94,7 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::listen))
         .routes(routes!(statistics::statistics))
         .routes(routes!(admin::audit))
-        .routes(routes!(admin::keys))
+        .routes(routes!(admin::keys, admin::create_key))
         .routes(routes!(aliases::botcall))
         .routes(routes!(aliases::join))
         .routes(routes!(aliases::status))
@@ -102,4 +106,5 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(logs::log))
         .routes(routes!(links::create))
         .routes(routes!(links::open))
+        .routes(routes!(admin::revoke_key))
 }
