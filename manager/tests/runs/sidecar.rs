@@ -93,6 +93,8 @@ impl Sidecar {
     /// Takes each session from now on, and its answer is cut off.
     pub(crate) fn loses_answers(&self) {
         self.lock().loses_answers = true;
+    }
+
     /// Shows another picture, or answers no request for one any more.
     pub(crate) fn shows(&self, picture: Option<Vec<u8>>) {
         self.lock().picture = picture;

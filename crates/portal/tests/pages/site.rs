@@ -8,7 +8,6 @@ use api::keys::{self, NewKey};
 use api::state::{Api, Settings};
 use bot_model::configuration::Naming;
 use bot_model::ids::{InstanceId, MeetingPath};
-use bot_model::schedule::StartWindow;
 use bot_store::{DocumentKey, Store, Write};
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -31,14 +30,8 @@ impl Site {
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, Naming::default()).await.unwrap();
         let recordings_url = format!("file://{}", folder.path().join("bucket").display());
-        let settings = Settings {
-            access,
-            window: StartWindow::default(),
-            max_live: 6,
-            recordings_url,
-            link_secret: None,
-            webhook_allow: webhooks::Allowed::default(),
-        };
+        let ageing = std::time::Duration::from_secs(300);
+        let settings = Settings { access, max_live: 6, recordings_url, ageing, ..Settings::default() };
         let stop = CancellationToken::new();
         let api = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let options = portal::Options { is_open: access == Access::DangerOpen, secret: None };
