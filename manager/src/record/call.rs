@@ -218,6 +218,10 @@ impl Follower<'_, '_> {
             self.session.session_id = format!("{}-r{}", self.session.session_id, self.rejoins + 1);
             return None;
         }
+        if end.kind == OutcomeKind::DiskFull && state.media.segments == 0 && self.leaving.is_none() {
+            // Nothing was recorded for want of a disk: another run may have one, on another node or later.
+            self.cut_short.get_or_insert(CutShort::Refused);
+        }
         Some(Outcome::new(end.kind))
     }
 

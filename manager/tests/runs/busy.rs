@@ -53,6 +53,19 @@ async fn a_join_whose_answer_was_lost_is_recognised_and_not_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_full_before_anything_was_recorded_leaves_the_call_to_another_run() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut manager = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::WaitingRoom);
+    sidecar.end(OutcomeKind::DiskFull);
+    assert_eq!(manager.ended().await, Some(ExitCode::RefusedBeforeJoin.code().into()), "{}", manager.told());
+    let instance = bench.instance().await.instance;
+    assert!(!instance.phase.is_terminal() && instance.facts.run.unwrap().ended_at.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bot_that_does_not_leave_when_asked_costs_neither_the_run_nor_the_recording() {
     let bench = Bench::new().await;
     let sidecar = Sidecar::start(bench.folder.path()).await;
