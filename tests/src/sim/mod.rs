@@ -7,8 +7,8 @@
 pub mod actor;
 pub mod bucket;
 pub mod fleet;
-pub mod plan;
 pub mod places;
+pub mod plan;
 pub mod pod;
 pub mod store;
 pub mod truth;

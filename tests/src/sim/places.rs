@@ -76,7 +76,8 @@ fn is_free_for(
     at: DateTime<Utc>,
     (plan, places): (&Plan, u32),
 ) -> bool {
-    let phase = |other: &&BotInstance| moves.iter().rfind(|moved| moved.id == other.id && moved.at <= at).map(|moved| moved.phase);
+    let phase =
+        |other: &&BotInstance| moves.iter().rfind(|moved| moved.id == other.id && moved.at <= at).map(|moved| moved.phase);
     let live: Vec<&BotInstance> = instances.iter().filter(|other| phase(other).is_some_and(holds_a_place)).collect();
     let organization = |other: &BotInstance| other.facts.creator_organization_id.clone();
     let own = live.iter().filter(|other| organization(other) == organization(instance)).count();
@@ -91,7 +92,8 @@ fn nobody_is_overtaken(instances: &[BotInstance], moves: &[Move]) -> Result<(), 
     };
     for claimed in moves.iter().filter(|moved| moved.phase == Phase::Claimed) {
         let Some(one) = find(claimed.id.clone()).filter(|one| first(one, Phase::Claimed) == Some(claimed.at)) else { continue };
-        let order = |instance: &BotInstance| Order::new(waiting_since(instance, LEAD, claimed.at), instance.facts.priority, AGEING);
+        let order =
+            |instance: &BotInstance| Order::new(waiting_since(instance, LEAD, claimed.at), instance.facts.priority, AGEING);
         let waits = |other: &&BotInstance| {
             let seen = first(other, Phase::Queued).is_some_and(|queued| queued + SEEN < claimed.at);
             let ends = moves.iter().find(|moved| moved.id == other.id && moved.phase != Phase::Queued).map(|moved| moved.at);
