@@ -8,9 +8,9 @@ use bot_model::capacity::day::TimeZone;
 use bot_model::ids::InstanceId;
 use bot_model::lifecycle::Phase;
 use bot_model::outcome::OutcomeKind;
+use bot_store::DocumentKey;
 use bot_store::listing::{Listed, Listing};
 use bot_store::protocol::{capacity, exhaustion, organizations};
-use bot_store::DocumentKey;
 use chrono::{TimeDelta, Utc};
 use controller::config::Pace;
 use controller::launch::{RunCommand, RunState};
@@ -86,7 +86,9 @@ async fn a_full_deployment_is_told_once_and_again_after_it_was_free() {
     assert_eq!(metric(&controller, r#"meetingbot_queued{tier="normal"}"#), 1.0);
     exhaustion::tell(site.store.as_ref(), None, 0, Utc::now()).await.unwrap();
     let reason = exhaustion::read(site.store.as_ref()).await.unwrap().reason;
-    assert!(exhaustion::tell(site.store.as_ref(), Some(bot_model::capacity::ledger::Refusal::Capacity), 1, Utc::now()).await.unwrap());
+    assert!(
+        exhaustion::tell(site.store.as_ref(), Some(bot_model::capacity::ledger::Refusal::Capacity), 1, Utc::now()).await.unwrap()
+    );
     assert_eq!((reason, events(&site, "capacity.exhausted").await), (None, 2));
 }
 
@@ -124,7 +126,11 @@ async fn what_was_recorded_is_finalized_whatever_is_full() {
 #[tokio::test]
 async fn an_organization_waits_for_its_own_limits_and_nobody_else_does() {
     let site = Site::new(9).await;
-    let limits = |per_day| OrganizationLimits { max_bots_per_day: Some(per_day), time_zone: TimeZone::parse("Asia/Tokyo").unwrap(), max_active_bots: None };
+    let limits = |per_day| OrganizationLimits {
+        max_bots_per_day: Some(per_day),
+        time_zone: TimeZone::parse("Asia/Tokyo").unwrap(),
+        max_active_bots: None,
+    };
     site.store.commit(vec![organizations::write("small", &limits(1), None, Utc::now(), "test")]).await.unwrap();
     let controller = site.controller_with("c", limited(9));
     for (id, organization) in [("s1", "small"), ("s2", "small"), ("o1", "other"), ("o2", "other")] {
@@ -139,7 +145,10 @@ async fn an_organization_waits_for_its_own_limits_and_nobody_else_does() {
     let late = site.record(&InstanceId::parse("s2").unwrap()).await;
     let mut fields = bot_model::document::Fields::new();
     fields.insert("end_time".into(), json!(Utc::now() - TimeDelta::seconds(1)));
-    site.store.commit(vec![bot_store::Write::update(DocumentKey::Instance(late.instance.id.clone()), late.version, fields)]).await.unwrap();
+    site.store
+        .commit(vec![bot_store::Write::update(DocumentKey::Instance(late.instance.id.clone()), late.version, fields)])
+        .await
+        .unwrap();
     controller.claim(Utc::now()).await.unwrap();
     let ended = site.record(&late.instance.id).await.instance;
     assert_eq!(ended.facts.outcome.unwrap().kind, OutcomeKind::OrganizationLimit);

@@ -55,7 +55,8 @@ fn load() -> Result<String> {
 /// Claims of 400 instances by 4 claimers, whole pages at once against one at a time.
 async fn claims(name: &str, url: &str) -> Result<()> {
     let mut rates = Vec::new();
-    for (batch, page, limits) in [(1, 1, None), (2, 20, None), (3, 20, Some(Limits { active: Some(5_000), ..Limits::default() }))] {
+    for (batch, page, limits) in [(1, 1, None), (2, 20, None), (3, 20, Some(Limits { active: Some(5_000), ..Limits::default() }))]
+    {
         let store = bot_store::connect::open(url, Naming::default()).await?;
         let records = queued(store.as_ref(), batch, 400).await?;
         let begun = Instant::now();
@@ -129,8 +130,9 @@ async fn claim_places(
     let mut claimed = 0;
     for records in records.chunks(page) {
         // A page that another replica keeps changing is come back to, as the next pass of a controller does.
-        while let Err(error) =
-            claim_placed(store.as_ref(), records.to_vec(), page, &claimer, &limits, Utc::now()).await.map(|answer| claimed += answer.claimed.len())
+        while let Err(error) = claim_placed(store.as_ref(), records.to_vec(), page, &claimer, &limits, Utc::now())
+            .await
+            .map(|answer| claimed += answer.claimed.len())
         {
             ensure!(error.is_transient(), "{error}");
         }

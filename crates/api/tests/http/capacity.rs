@@ -36,7 +36,11 @@ pub(crate) async fn who_waits_is_told_place_and_time_and_who_does_not_want_to_is
     assert!(claims(&site, first.body["bot"]["id"].as_str().unwrap(), 1).await);
     let second = site.post("/v1/meetings", &key, now(2)).await;
     let queue = &second.body["bot"]["queue"];
-    assert_eq!((&queue["place"], &queue["tier"], &queue["waits_for"]), (&json!(1), &json!("normal"), &json!("capacity")), "{second:?}");
+    assert_eq!(
+        (&queue["place"], &queue["tier"], &queue["waits_for"]),
+        (&json!(1), &json!("normal"), &json!("capacity")),
+        "{second:?}"
+    );
     let start: DateTime<Utc> = queue["estimated_start_at"].as_str().unwrap().parse().unwrap();
     let minutes = (start - Utc::now()).num_minutes();
     assert!((28..=33).contains(&minutes), "the first one's end, and a little: {minutes} minutes");
@@ -61,7 +65,11 @@ pub(crate) async fn who_waits_is_told_place_and_time_and_who_does_not_want_to_is
     let after: i64 = refused.header("retry-after").parse().unwrap();
     let earliest: DateTime<Utc> = refused.body["earliest_start_at"].as_str().unwrap().parse().unwrap();
     assert!(after > 1_000 && ((earliest - Utc::now()).num_seconds() - after).abs() < 30, "{after} s, {earliest}");
-    assert_eq!(site.get("/v1/meetings", &key).await.body["meetings"].as_array().unwrap().len(), 3, "a refused one leaves nothing");
+    assert_eq!(
+        site.get("/v1/meetings", &key).await.body["meetings"].as_array().unwrap().len(),
+        3,
+        "a refused one leaves nothing"
+    );
     impatient["start_time"] = json!(at(7_200));
     assert_eq!(site.post("/v1/meetings", &key, impatient).await.status, 201, "what is not due yet is scheduled");
 
@@ -115,10 +123,17 @@ pub(crate) async fn an_organization_s_limits_are_read_and_set_by_those_who_may(u
     let start: DateTime<Utc> = two["bot"]["queue"]["estimated_start_at"].as_str().unwrap().parse().unwrap();
     let capacity = site.get("/v1/capacity", &admin).await.body;
     let own = &capacity["organizations"][0];
-    assert_eq!((&own["organization"], &own["active"], &own["begun_today"], &own["waiting"]), (&json!("a"), &json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&own["organization"], &own["active"], &own["begun_today"], &own["waiting"]),
+        (&json!("a"), &json!(1), &json!(1), &json!(1))
+    );
     let tomorrow: DateTime<Utc> = own["next_day_at"].as_str().unwrap().parse().unwrap();
     assert_eq!(start, tomorrow, "its day there has to begin first");
-    assert_eq!((&capacity["places"], &capacity["held"]), (&json!(4), &json!(null)), "a confined key does not see what others hold");
+    assert_eq!(
+        (&capacity["places"], &capacity["held"]),
+        (&json!(4), &json!(null)),
+        "a confined key does not see what others hold"
+    );
     let all = site.key(Role::Viewer, &[]).await;
     let capacity = site.get("/v1/capacity", &all).await.body;
     assert_eq!((&capacity["held"], &capacity["free"], &capacity["is_exhausted"]), (&json!(1), &json!(3), &json!(false)));
@@ -135,7 +150,8 @@ pub(crate) async fn known_meetings_are_forecast_against_the_places(url: String) 
     }
     let twin = json!({"meeting_url": zoom(1), "status": "scheduled", "start_time": at(7_200), "end_time": at(9_000), "creator_organization_id": "a"});
     site.put(bot_store::DocumentKey::Meeting(bot_model::ids::MeetingPath::parse("meetings/twin").unwrap()), twin).await;
-    let cancelled = json!({"meeting_url": zoom(9), "status": "cancelled", "start_time": at(7_200), "creator_organization_id": "a"});
+    let cancelled =
+        json!({"meeting_url": zoom(9), "status": "cancelled", "start_time": at(7_200), "creator_organization_id": "a"});
     site.put(bot_store::DocumentKey::Meeting(bot_model::ids::MeetingPath::parse("meetings/off").unwrap()), cancelled).await;
     let found = site.get("/v1/forecast?hours=4&time_zone=Asia/Kathmandu", &key).await.body;
     assert_eq!((&found["places"], &found["most"], &found["shortfall"]), (&json!(2), &json!(3), &json!(1)), "{found}");
@@ -145,10 +161,14 @@ pub(crate) async fn known_meetings_are_forecast_against_the_places(url: String) 
     assert_eq!(buckets.len(), 16);
     assert!(buckets.iter().all(|bucket| bucket["starts_at"].as_str().unwrap().ends_with("+05:45")), "{found}");
     let first: DateTime<Utc> = found["first_shortfall_at"].as_str().unwrap().parse().unwrap();
-    assert!(((first - Utc::now()).num_minutes() - 112).abs() <= 8, "two minutes before the start, to the quarter of an hour: {first}");
+    assert!(
+        ((first - Utc::now()).num_minutes() - 112).abs() <= 8,
+        "two minutes before the start, to the quarter of an hour: {first}"
+    );
     assert_eq!(site.get("/v1/forecast?hours=0", &key).await.problem(), "bad-parameter");
     assert_eq!(site.get("/v1/forecast?time_zone=Nowhere", &key).await.problem(), "bad-parameter");
     let other = site.key(Role::Viewer, &["b"]).await;
     assert_eq!(site.get("/v1/forecast", &other).await.body["most"], 0);
-    site.put(instance("unrelated"), json!({"meeting_url": zoom(5), "status": "done", "phase": "done", "created_at": at(0)})).await;
+    site.put(instance("unrelated"), json!({"meeting_url": zoom(5), "status": "done", "phase": "done", "created_at": at(0)}))
+        .await;
 }
