@@ -104,6 +104,8 @@ pub struct RunsConfig {
     pub folder: PathBuf,
     /// Runs at once.
     pub max_live: usize,
+    /// Fewer than that where this machine has no room for them.
+    pub is_measured: bool,
     /// The manager's program.
     pub manager: PathBuf,
     /// The meeting-bot's program.
@@ -357,6 +359,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         RunsConfig {
             folder: absolute(&folder),
             max_live: self.max_live(launcher),
+            is_measured: self.is_measured(),
             manager: self.program(needs_programs, "MANAGER_BIN", "manager"),
             meeting_bot: self.program(needs_programs, "MEETING_BOT_BIN", "meeting-bot"),
             recordings_url,
@@ -373,6 +376,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
             LauncherKind::Process => 4,
             LauncherKind::Kubernetes => 500,
         }
+    }
+
+    fn is_measured(&mut self) -> bool {
+        let admission: String = self.parsed("MACHINE_ADMISSION", "measured or off");
+        if !matches!(admission.as_str(), "measured" | "off") {
+            self.problem("MACHINE_ADMISSION", admission.clone(), "measured or off");
+        }
+        admission != "off"
     }
 
     fn launcher(&mut self, needs: Needs, store_url: &str) -> LauncherKind {

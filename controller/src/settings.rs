@@ -88,6 +88,11 @@ pub const SETTINGS: &[Setting] = &[
         "(4 with LAUNCHER=process, 500 with kubernetes)",
         "bots at once: on this machine, or in the namespace",
     ),
+    setting(
+        "MACHINE_ADMISSION",
+        "measured",
+        "measured: no further bot is started where memory or CPU of this machine would not do, for LAUNCHER=process; off: MAX_LIVE_BOTS alone",
+    ),
     setting("MAX_ACTIVE_BOTS", "", "bots at once over the whole deployment, whatever its replicas; unset is without a limit"),
     setting("MAX_ACTIVE_BOTS_PER_ORGANIZATION", "", "bots at once of an organization without limits of its own"),
     setting("MAX_BOTS_PER_DAY_PER_ORGANIZATION", "", "bots begun in a day of an organization without limits of its own"),

@@ -129,6 +129,7 @@ fn launcher(folder: &Path, store_url: &str) -> ProcessLauncher {
     let config = RunsConfig {
         folder: folder.join("runs"),
         max_live: 2,
+        is_measured: false,
         manager: folder.join("manager"),
         meeting_bot: folder.join("meeting-bot"),
         recordings_url: "file:///nowhere".into(),
@@ -472,7 +473,11 @@ fn command(bench: &Bench) -> Command {
     let path = |name: &str| bench.path().join(name).display().to_string();
     let mut command = Command::new(CONTROLLER);
     command.env("STORE_URL", format!("sqlite:{}", path("store.sqlite"))).env("RECORDINGS_URL", format!("file://{}", path("r")));
-    command.env("RUNS_DIR", path("runs")).env("MANAGER_BIN", path("manager")).env("MEETING_BOT_BIN", path("meeting-bot"));
+    command
+        .env("MACHINE_ADMISSION", "off")
+        .env("RUNS_DIR", path("runs"))
+        .env("MANAGER_BIN", path("manager"))
+        .env("MEETING_BOT_BIN", path("meeting-bot"));
     command.env("HTTP_LISTEN", "127.0.0.1:0").env("HTTP_PORT_FILE", path("port")).env("POLL_INTERVAL", "1");
     command.env("REAP_INTERVAL_SECONDS", "1").env("PRACTICE_ROOM_ORIGIN", "http://127.0.0.1:1").env("LOG_LEVEL", "debug");
     command.stdin(Stdio::null());

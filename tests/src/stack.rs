@@ -44,6 +44,8 @@ impl Stack {
             ("STORE_URL".to_owned(), store_url.clone()),
             ("RECORDINGS_URL".into(), format!("file://{}", folder.join("recordings").display())),
             ("LAUNCHER".into(), "process".into()),
+            // The suites' own load is none of a bot's.
+            ("MACHINE_ADMISSION".into(), "off".into()),
             ("RUNS_DIR".into(), folder.join("runs").display().to_string()),
             ("HTTP_LISTEN".into(), "127.0.0.1:0".into()),
             ("HTTP_PORT_FILE".into(), folder.join("controller.port").display().to_string()),

@@ -40,7 +40,10 @@ async fn a_controller_that_starts_while_the_store_is_away_waits_for_it() {
         ("LAUNCHER", "process"),
         ("HTTP_LISTEN", "127.0.0.1:0"),
     ]);
-    command.env("RUNS_DIR", folder.path().join("runs")).env("MEETING_BOT_BIN", binary("scripted-bot").unwrap());
+    command
+        .env("MACHINE_ADMISSION", "off")
+        .env("RUNS_DIR", folder.path().join("runs"))
+        .env("MEETING_BOT_BIN", binary("scripted-bot").unwrap());
     let mut controller = Process::start(command, &folder.path().join("log")).unwrap();
     let http = format!("http://{}", address(&port, &mut controller).await.unwrap());
     let limit = Duration::from_secs(60);

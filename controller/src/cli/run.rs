@@ -83,10 +83,17 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         recordings_url: config.runs.recordings_url.clone(),
         link_secret: config.api.link_secret.clone(),
         webhook_allow: config.webhook_allow.clone(),
+        limits: config.pace.limits.clone(),
+        ageing: config.pace.ageing,
     };
     let options = portal::Options { is_open: settings.access == Access::DangerOpen, secret: config.portal_secret.clone() };
     let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
-    let api = api::serve(Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs));
+    let api = Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs);
+    let measured = Arc::clone(engine);
+    tokio::spawn(api::forecast::measure(Arc::clone(&api), move |shortfall| {
+        measured.metrics.forecast_shortfall.set(shortfall.into());
+    }));
+    let api = api::serve(api);
     let api = portal::before(api, &options).map_err(|error| CliError::Failed(format!("the portal: {error}")))?;
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;

@@ -9,6 +9,7 @@ mod environment;
 pub mod kubernetes;
 mod leftovers;
 pub mod logs;
+pub mod machine;
 pub mod process;
 pub mod run_dir;
 mod scratch;

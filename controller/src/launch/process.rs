@@ -14,6 +14,7 @@ use bot_store::kill_point::KillPoint;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::machine::Gauge;
 use super::run_dir::{self, RunDir, Spec, private_folder};
 use super::scratch;
 use super::{
@@ -41,6 +42,7 @@ pub struct ProcessLauncher {
     /// Counting free slots and taking one must not interleave.
     launching: Arc<Mutex<()>>,
     ended: Arc<Notify>,
+    gauge: Arc<Gauge>,
 }
 
 impl ProcessLauncher {
@@ -53,8 +55,8 @@ impl ProcessLauncher {
             .and_then(|()| std::fs::write(&mark, ""))
             .map_err(machine(format!("prepare RUNS_DIR {}", config.folder.display())))?;
         scratch::forget_kept(&config.folder, kept_for(&config));
-        let (launching, ended) = (Arc::default(), Arc::new(Notify::new()));
-        Ok(Self { config, store_url: store_url.to_owned(), program, launching, ended })
+        let (launching, ended, gauge) = (Arc::default(), Arc::new(Notify::new()), Arc::default());
+        Ok(Self { config, store_url: store_url.to_owned(), program, launching, ended, gauge })
     }
 
     fn spec(&self, launch: &LaunchSpec) -> Spec {
@@ -149,6 +151,7 @@ impl Launcher for ProcessLauncher {
         self.start(&run, lock).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(run.path());
         })?;
+        self.gauge.started();
         Ok(Launched::Started)
     }
 
@@ -197,8 +200,13 @@ impl Launcher for ProcessLauncher {
     }
 
     async fn free_slots(&self) -> Result<usize, LaunchError> {
-        let limit = self.config.max_live;
-        self.blocking(move |runs| Ok(limit.saturating_sub(alive(runs)?.len()))).await
+        let (limit, gauge) = (self.config.max_live, self.config.is_measured.then(|| Arc::clone(&self.gauge)));
+        self.blocking(move |runs| {
+            let alive = alive(runs)?.len();
+            let room = gauge.map_or(usize::MAX, |gauge| gauge.room(alive));
+            Ok(limit.saturating_sub(alive).min(room))
+        })
+        .await
     }
 
     fn sees_runs_of(&self, controller_id: &str) -> bool {

@@ -42,6 +42,16 @@ impl Fleet {
         alive[0].state = state;
     }
 
+    /// Ends an instance's run.
+    pub(crate) fn end_of(&self, id: &InstanceId, state: RunState) {
+        self.runs.lock().unwrap().values_mut().filter(|run| run.instance_id == *id).for_each(|run| run.state = state);
+    }
+
+    pub(crate) fn alive_instances(&self) -> Vec<InstanceId> {
+        let runs = self.runs.lock().unwrap();
+        runs.values().filter(|run| !run.state.is_over()).map(|run| run.instance_id.clone()).collect()
+    }
+
     /// Every launch fails from now on, or succeeds again.
     pub(crate) fn fail(&self, fails: bool) {
         *self.fails.lock().unwrap() = fails;

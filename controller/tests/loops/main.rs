@@ -7,5 +7,6 @@ mod claims;
 mod discovery;
 mod fleet;
 mod launchers;
+mod places;
 mod reaping;
 mod site;

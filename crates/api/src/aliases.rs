@@ -94,7 +94,20 @@ pub(crate) async fn join(
 async fn assign(api: &Api, who: &Who, call: BotCall) -> Result<Response, Problem> {
     let BotCall { meeting_url, start_time, end_time, bot_name, organization } = call;
     let (title, gcs_path, user, priority) = (None, None, None, None);
-    let new = NewMeeting { meeting_url, start_time, end_time, title, bot_name, gcs_path, organization, user, priority };
+    let (queue_timeout_seconds, wait) = (None, None);
+    let new = NewMeeting {
+        meeting_url,
+        start_time,
+        end_time,
+        title,
+        bot_name,
+        gcs_path,
+        organization,
+        user,
+        priority,
+        queue_timeout_seconds,
+        wait,
+    };
     let scheduled = schedule(api, who, new).await?;
     let status = if scheduled.result == ScheduleResult::AlreadyThere { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(Assignment::of(Some(scheduled.result), scheduled.meeting, scheduled.bot))).into_response())

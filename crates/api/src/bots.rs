@@ -94,7 +94,8 @@ pub(crate) async fn list(
     let page = api.store().list(&listing, cursor.as_deref(), limit(filter.limit)?).await.map_err(of_list)?;
     let naming = api.store().naming();
     let readable = page.records.iter().filter_map(|record| InstanceRecord::from_record(record, naming).ok());
-    Ok(Json(BotPage { bots: readable.map(|record| BotView::of(&api, &record)).collect(), next_cursor: next_cursor(page.next) }))
+    let bots = api.with_places(readable.map(|record| BotView::of(&api, &record)).collect()).await?;
+    Ok(Json(BotPage { bots, next_cursor: next_cursor(page.next) }))
 }
 
 fn tagged(status: StatusCode, view: BotView) -> Response {
@@ -106,7 +107,7 @@ fn tagged(status: StatusCode, view: BotView) -> Response {
     responses((status = 200, body = BotView, description = "The bot", headers(("ETag" = String)))))]
 pub(crate) async fn read(State(api): State<Arc<Api>>, Viewer(who): Viewer, Path(id): Path<String>) -> Result<Response, Problem> {
     let bot = api.bot(&who.principal.scope, &id).await?;
-    Ok(tagged(StatusCode::OK, BotView::of(&api, &bot)))
+    Ok(tagged(StatusCode::OK, api.with_place(BotView::of(&api, &bot)).await?))
 }
 
 /// One line of a bot's timeline.

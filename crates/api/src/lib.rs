@@ -9,9 +9,11 @@ mod admin;
 mod aliases;
 mod audit;
 mod bots;
+mod capacity;
 mod description;
 mod events;
 mod feed;
+pub mod forecast;
 mod guard;
 mod hls;
 mod input;
@@ -22,6 +24,7 @@ pub mod logs;
 mod meetings;
 mod picture;
 pub mod problem;
+mod queue;
 mod recordings;
 mod replay;
 mod schedule;
@@ -111,4 +114,8 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::replay))
+        .routes(routes!(queue::queue))
+        .routes(routes!(capacity::capacity_now))
+        .routes(routes!(forecast::read))
+        .routes(routes!(capacity::read_limits, capacity::set_limits))
 }

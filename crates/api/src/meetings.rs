@@ -178,6 +178,7 @@ pub(crate) async fn list(
     let cursor = cursor(filter.cursor.as_deref())?;
     let page = api.store().list(&listing, cursor.as_deref(), limit(filter.limit)?).await.map_err(of_list)?;
     let meetings = page.records.iter().map(|record| MeetingView::of(&api, record)).collect();
+    let meetings = api.meetings_with_places(meetings).await?;
     Ok(Json(MeetingPage { meetings, next_cursor: next_cursor(page.next) }))
 }
 
@@ -186,7 +187,9 @@ pub(crate) async fn list(
     responses((status = 200, body = MeetingView, description = "The meeting", headers(("ETag" = String)))))]
 pub(crate) async fn read(State(api): State<Arc<Api>>, Viewer(who): Viewer, Path(id): Path<String>) -> Result<Response, Problem> {
     let (_, record) = api.meeting(&who.principal.scope, &id).await?;
-    Ok(tagged(MeetingView::of(&api, &record)))
+    let view = MeetingView::of(&api, &record);
+    let found = api.meetings_with_places(vec![view.clone()]).await?;
+    Ok(tagged(found.into_iter().next().unwrap_or(view)))
 }
 
 fn tagged(view: MeetingView) -> Response {

@@ -78,6 +78,8 @@ kinds! {
     BadRange = "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The range lies outside of the file";
     /// A mistake of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something broke on our side";
+    /// Every bot is busy, and the request does not want to wait.
+    CapacityExhausted = "capacity-exhausted", SERVICE_UNAVAILABLE, "Every bot is busy";
     /// The store or the bucket cannot be reached, or took too long.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not reachable right now";
 }
@@ -148,6 +150,10 @@ impl IntoResponse for Problem {
         match self.kind {
             Kind::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Kind::CapacityExhausted => {
+                let secs = self.extensions.get("retry_after_seconds").and_then(Value::as_i64).unwrap_or(60);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
             }
             Kind::Unavailable | Kind::InProgress => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use crate::access::Who;
 use crate::audit::{self, Entry};
 use crate::problem::{Kind, Problem, invalid};
+use crate::queue::refuse_to_queue;
 use crate::state::{Api, organization};
 use crate::view::{BotView, MeetingView};
 
@@ -30,6 +31,8 @@ const FURTHEST: TimeDelta = TimeDelta::days(366 * 2);
 pub(crate) const MOST_PRIORITY: i64 = 1_000;
 /// Characters of a title, an organisation or a user at most.
 const LONGEST_TEXT: usize = 500;
+/// A request that does not want to wait gives up after this long.
+const AT_ONCE_SECS: u64 = 60;
 /// Tries to have a bot made at once; after them the engine makes it.
 const ENQUEUE_TRIES: u32 = 3;
 
@@ -63,6 +66,13 @@ pub(crate) struct NewMeeting {
     /// Higher first, -1000 to 1000.
     #[serde(default)]
     pub priority: Option<i64>,
+    /// Gives up a bot that cannot be sent within so many seconds of its time, 1 to 86400; absent is as long as the meeting can be joined.
+    #[serde(default)]
+    pub queue_timeout_seconds: Option<u64>,
+    /// `false` asks for a bot now or not at all: where it would have to wait, the answer is `capacity-exhausted` with `earliest_start_at`.
+    /// Of a meeting that is not due yet it decides nothing.
+    #[serde(default)]
+    pub wait: Option<bool>,
 }
 
 /// What became of a request for a bot.
@@ -108,6 +118,10 @@ pub(crate) async fn schedule(api: &Api, who: &Who, new: NewMeeting) -> Result<Sc
     {
         return already_there(api, bot).await;
     }
+    let is_due = api.settings.window.due(Some(start), new.end_time, now) == Due::Now;
+    if is_due && new.wait == Some(false) {
+        refuse_to_queue(api, &owner, new.priority.unwrap_or_default()).await?;
+    }
     match create(api, who, &occurrence, &first, fields, now).await? {
         Created::New(record) => with_bot(api, record, now).await,
         Created::Found(record) => {
@@ -151,6 +165,10 @@ fn checked(
     }
     fields.insert("creator_organization_id".into(), json!(owner));
     fields.extend(new.priority.map(|priority| ("priority".to_owned(), json!(priority))));
+    // Who does not want to wait does not wait for ever where another request was faster.
+    let at_once = (new.wait == Some(false)).then_some(AT_ONCE_SECS);
+    let timeout = new.queue_timeout_seconds.or(at_once);
+    fields.extend(timeout.map(|secs| ("queue_timeout_seconds".to_owned(), json!(secs))));
     fields.insert("created_at".into(), json!(now));
     fields.insert("updated_at".into(), json!(now));
     fields.insert("updated_by".into(), json!(who.principal.name));
@@ -297,6 +315,11 @@ pub(crate) async fn with_bot(api: &Api, mut record: Record, now: DateTime<Utc>) 
         };
         break;
     }
-    let bot = api.bot_of(&record.fields).await?.map(|bot| BotView::of(api, &bot));
-    Ok(Scheduled { result, meeting: Some(MeetingView::of(api, &record)), bot })
+    let mut bot = api.bot_of(&record.fields).await?.map(|bot| BotView::of(api, &bot));
+    if let Some(found) = bot.take() {
+        bot = Some(api.with_place(found).await?);
+    }
+    let mut meeting = MeetingView::of(api, &record);
+    meeting.queue = bot.as_ref().and_then(|bot| bot.queue.clone());
+    Ok(Scheduled { result, meeting: Some(meeting), bot })
 }

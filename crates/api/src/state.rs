@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bot_model::capacity::Limits;
 use bot_model::configuration::QueryMode;
 use bot_model::document::{Fields, Meeting};
 use bot_model::ids::{InstanceId, MeetingPath};
@@ -23,6 +24,7 @@ use crate::keys;
 use crate::links::LinkKey;
 use crate::logs::RunLogs;
 use crate::problem::{Kind, Problem};
+use crate::queue::Pictures;
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
 pub const KEY_FRESH: Duration = Duration::from_secs(5);
@@ -46,6 +48,10 @@ pub struct Settings {
     pub link_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// What all replicas together hold to; the engine's own.
+    pub limits: Limits,
+    /// What 100 of priority are worth in waiting; the engine's own.
+    pub ageing: Duration,
 }
 
 /// The API over one store.
@@ -57,6 +63,7 @@ pub struct Api {
     pub(crate) watched: Watched,
     pub(crate) logs: Option<Arc<dyn RunLogs>>,
     pub(crate) link_key: LinkKey,
+    pub(crate) pictures: Pictures,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -91,6 +98,7 @@ impl Api {
             watched: Watched::default(),
             logs,
             link_key,
+            pictures: Pictures::default(),
             objects: OnceCell::new(),
             verified: Mutex::default(),
         })

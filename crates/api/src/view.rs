@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::input::etag;
+use crate::queue::QueuePlace;
 use crate::state::{Api, organization};
 
 /// A meeting.
@@ -46,6 +47,10 @@ pub(crate) struct MeetingView {
     pub bot_status: Option<String>,
     /// Its bot, once there is one.
     pub bot_id: Option<String>,
+    /// Where its bot stands in the queue, while it waits there.
+    pub queue: Option<QueuePlace>,
+    /// Seconds after which a bot that could not be sent is given up.
+    pub queue_timeout_seconds: Option<u64>,
     /// How it ended.
     pub outcome: Option<OutcomeView>,
     /// Why the document is unusable, if it is.
@@ -105,6 +110,8 @@ pub(crate) struct BotView {
     pub end_time: Option<DateTime<Utc>>,
     /// When it was queued.
     pub created_at: Option<DateTime<Utc>>,
+    /// Where it stands in the queue, while it waits there.
+    pub queue: Option<QueuePlace>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
     /// Somebody asked it to leave, or not to join.
@@ -181,6 +188,8 @@ impl MeetingView {
             status: Meeting::status(fields, naming).map(str::to_owned),
             bot_status: text(fields, "bot_status"),
             bot_id: Meeting::link(fields, naming).map(|id| id.to_string()),
+            queue: None,
+            queue_timeout_seconds: fields.get("queue_timeout_seconds").and_then(Value::as_u64),
             outcome: fields
                 .get("bot_outcome")
                 .and_then(|value| serde_json::from_value::<Outcome>(value.clone()).ok())
@@ -223,6 +232,7 @@ impl BotView {
             start_time: facts.start_time,
             end_time: facts.end_time,
             created_at: facts.created_at,
+            queue: None,
             ended_at: facts.processed_at,
             cancel_requested_at: facts.cancel_requested_at,
             attempt: facts.attempt,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use bot_model::capacity::Limits;
 use bot_model::configuration::Naming;
 use bot_model::ids::InstanceId;
 use bot_model::meeting_url::MeetingUrl;
 use bot_store::protocol::InstanceRecord;
+use bot_store::protocol::capacity::claim_placed;
 use bot_store::protocol::claim::{Claimer, claim_all};
 use bot_store::{DocumentKey, InstanceQuery, Store, Write};
 use chrono::Utc;
@@ -33,6 +35,9 @@ async fn main() -> Result<()> {
         Ok(_) => claims("firestore emulator", &format!("firestore:bench-{}", uuid::Uuid::new_v4().simple())).await?,
         Err(_) => println!("claims on Firestore: not measured, FIRESTORE_EMULATOR_HOST is not set"),
     }
+    if std::env::var("ONLY").is_ok_and(|only| only == "claims") {
+        return Ok(());
+    }
     let ours = call().await? + finalize().await?;
     let reference = reference().await?;
     println!(
@@ -50,12 +55,17 @@ fn load() -> Result<String> {
 /// Claims of 400 instances by 4 claimers, whole pages at once against one at a time.
 async fn claims(name: &str, url: &str) -> Result<()> {
     let mut rates = Vec::new();
-    for page in [1, 20] {
+    for (batch, page, limits) in [(1, 1, None), (2, 20, None), (3, 20, Some(Limits { active: Some(5_000), ..Limits::default() }))]
+    {
         let store = bot_store::connect::open(url, Naming::default()).await?;
-        let records = queued(store.as_ref(), page, 400).await?;
+        let records = queued(store.as_ref(), batch, 400).await?;
         let begun = Instant::now();
-        let tasks: Vec<_> =
-            (0..4).map(|claimer| tokio::spawn(claim_pages(Arc::clone(&store), records.clone(), claimer, page))).collect();
+        let tasks: Vec<_> = (0..4)
+            .map(|claimer| match limits.clone() {
+                None => tokio::spawn(claim_pages(Arc::clone(&store), records.clone(), claimer, page)),
+                Some(limits) => tokio::spawn(claim_places(Arc::clone(&store), records.clone(), claimer, page, limits)),
+            })
+            .collect();
         let mut claimed = 0;
         for task in tasks {
             claimed += task.await??;
@@ -68,6 +78,11 @@ async fn claims(name: &str, url: &str) -> Result<()> {
         rates[0],
         rates[1],
         rates[1] / rates[0]
+    );
+    println!(
+        "  with a limit over all replicas, in pages of 20: {:.0} ({:.2} times as many as without); no place doubled",
+        rates[2],
+        rates[2] / rates[1]
     );
     Ok(())
 }
@@ -96,6 +111,30 @@ async fn claim_pages(store: Arc<dyn Store>, mut records: Vec<InstanceRecord>, nu
     for records in records.chunks(page) {
         for answer in claim_all(store.as_ref(), records.to_vec(), &claimer, Utc::now()).await {
             claimed += usize::from(answer?.is_some());
+        }
+    }
+    Ok(claimed)
+}
+
+/// The same within a limit: each page takes its places in one commit.
+async fn claim_places(
+    store: Arc<dyn Store>,
+    mut records: Vec<InstanceRecord>,
+    number: usize,
+    page: usize,
+    limits: Limits,
+) -> Result<usize> {
+    let claimer = Claimer { controller_id: format!("c{number}"), ttl: Duration::from_secs(600) };
+    let shift = records.len() / 4 * number;
+    records.rotate_left(shift);
+    let mut claimed = 0;
+    for records in records.chunks(page) {
+        // A page that another replica keeps changing is come back to, as the next pass of a controller does.
+        while let Err(error) = claim_placed(store.as_ref(), records.to_vec(), page, &claimer, &limits, Utc::now())
+            .await
+            .map(|answer| claimed += answer.claimed.len())
+        {
+            ensure!(error.is_transient(), "{error}");
         }
     }
     Ok(claimed)

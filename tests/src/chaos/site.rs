@@ -142,6 +142,7 @@ impl Site {
             ("CONTROLLER_ID", name),
             ("HTTP_LISTEN", "127.0.0.1:0"),
             ("MAX_LIVE_BOTS", "40"),
+            ("MACHINE_ADMISSION", "off"),
             ("POLL_INTERVAL", "2"),
             ("REAP_INTERVAL_SECONDS", "2"),
             ("SWEEP_INTERVAL_SECONDS", "20"),

@@ -440,7 +440,8 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
     world.bucket.check()?;
     let instances = world.instances();
     let lost = world.truth.judge(&instances, &world.bucket)?;
-    places::judge(&instances, &world.documents.moves(), plan)?;
+    let moves = world.documents.moves();
+    places::judge(&instances, &moves, plan)?;
     let naming = Naming::default();
     for (index, meeting) in plan.meetings.iter().enumerate() {
         let Some(path) = MeetingPath::parse(&format!("meetings/m{index}")) else { continue };
@@ -458,7 +459,7 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             Some(instance)
                 if instance.phase == Phase::Failed && !instance.is_recorded() && plan.loses_its_last_run(meeting.call) => {}
             // There was no place for it, or nobody who heard of one that became free: see `places`.
-            Some(instance) if plan.places.is_some() && places::found_none(instance) => {}
+            Some(instance) if places::found_none(instance, &moves, plan) => {}
             // Its own wrong clock told it that there was nothing to do any more.
             found
                 if plan.is_over_by_a_wrong_clock(meeting)

@@ -23,11 +23,28 @@ const SEEN: TimeDelta = TimeDelta::seconds(60);
 const LEAD: Duration = Duration::from_secs(120);
 const AGEING: Duration = Duration::from_secs(300);
 
-/// True for one that ended without ever having had a place.
-pub fn found_none(instance: &BotInstance) -> bool {
-    use OutcomeKind::{Missed, NoCapacity, OrganizationLimit};
+/// Seconds from a place to the first segment.
+const TO_THE_FIRST_SEGMENT: u64 = 60;
+
+/// True for one that had no place before its call was over, or about to be.
+pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
+    use OutcomeKind::{EndedBeforeAdmission, Missed, NoCapacity, OrganizationLimit};
     let kind = instance.facts.outcome.as_ref().map(|outcome| outcome.kind);
-    instance.facts.attempt == 0 && matches!(kind, Some(Missed | NoCapacity | OrganizationLimit))
+    if instance.is_recorded() || plan.places.is_none() {
+        return false;
+    }
+    let call = instance.facts.meeting_url.native_id();
+    let call = call.rsplit('-').next().and_then(|number| number.parse::<usize>().ok()).unwrap_or_default();
+    let over_at = plan.calls.get(call).map_or(0, |call| call.over_at);
+    match sent(instance, moves) {
+        None => matches!(kind, Some(Missed | NoCapacity | OrganizationLimit)),
+        Some(sent) => kind == Some(EndedBeforeAdmission) && second(sent) + TO_THE_FIRST_SEGMENT >= over_at,
+    }
+}
+
+/// When it got its place.
+fn sent(instance: &BotInstance, moves: &[Move]) -> Option<DateTime<Utc>> {
+    moves.iter().find(|moved| moved.id == instance.id && moved.phase == Phase::Claimed).map(|moved| moved.at)
 }
 
 /// I19, over the whole history.
@@ -37,7 +54,7 @@ pub fn judge(instances: &[BotInstance], moves: &[Move], plan: &Plan) -> Result<(
     if plan.is_skewed() {
         return Ok(());
     }
-    for instance in instances.iter().filter(|instance| found_none(instance)) {
+    for instance in instances.iter().filter(|instance| found_none(instance, moves, plan)) {
         nobody_waits_beside_a_free_place(instance, instances, moves, (plan, places))?;
     }
     if plan.is_calm() && plan.places_each.is_none() {
@@ -53,9 +70,11 @@ fn nobody_waits_beside_a_free_place(
     (plan, places): (&Plan, u32),
 ) -> Result<(), Violation> {
     let mine: Vec<&Move> = moves.iter().filter(|moved| moved.id == instance.id).collect();
-    let (Some(queued), Some(ended)) = (mine.first(), mine.last()) else { return Ok(()) };
-    let mut free_since = Some(waiting_since(instance, LEAD, queued.at).max(queued.at));
-    let changes = moves.iter().map(|moved| moved.at).filter(|at| *at > queued.at && *at < ended.at).chain([ended.at]);
+    let (Some(queued), Some(last)) = (mine.first(), mine.last()) else { return Ok(()) };
+    let ended = sent(instance, moves).unwrap_or(last.at);
+    let due = waiting_since(instance, LEAD, queued.at).max(queued.at);
+    let mut free_since = is_free_for(instance, instances, moves, due, (plan, places)).then_some(due);
+    let changes = moves.iter().map(|moved| moved.at).filter(|at| *at > due && *at < ended).chain([ended]);
     for at in changes {
         if let Some(since) = free_since.filter(|since| at - *since >= HEARD_OF)
             && !plan.is_unattended_within(second(since + SEEN), second(at))

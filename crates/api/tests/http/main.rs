@@ -7,6 +7,7 @@
 
 mod access;
 mod bots;
+mod capacity;
 mod events;
 mod limits;
 mod meetings;
@@ -55,6 +56,10 @@ cases![
     bots::bots_are_listed_read_and_counted,
     bots::a_bot_leaves_and_its_meeting_is_armed_again,
     bots::priority_changes_in_the_queue_alone,
+    capacity::who_waits_is_told_place_and_time_and_who_does_not_want_to_is_refused,
+    capacity::who_does_not_want_to_wait_is_sent_where_a_place_is_free,
+    capacity::an_organization_s_limits_are_read_and_set_by_those_who_may,
+    capacity::known_meetings_are_forecast_against_the_places,
     events::a_stream_tells_what_happens_and_resumes_without_a_gap,
     events::a_stream_is_confined_to_its_organization,
     recordings::files_come_whole_and_in_ranges,

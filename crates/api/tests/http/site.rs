@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::access::{Access, Role, Scope};
 use api::keys::{self, NewKey};
 use api::state::{Api, Settings};
+use bot_model::capacity::Limits;
 use bot_model::configuration::Naming;
 use bot_model::document::Fields;
 use bot_model::schedule::StartWindow;
@@ -50,17 +51,16 @@ impl Site {
     }
 
     pub(crate) async fn with(url: &str, access: Access) -> Self {
+        Self::limited(url, access, Limits::default()).await
+    }
+
+    pub(crate) async fn limited(url: &str, access: Access, limits: Limits) -> Self {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
-        let settings = Settings {
-            access,
-            window: StartWindow::default(),
-            max_live: 4,
-            recordings_url,
-            link_secret: None,
-            webhook_allow: webhooks::Allowed::default(),
-        };
+        let (window, ageing) = (StartWindow::default(), std::time::Duration::from_secs(300));
+        let (link_secret, webhook_allow) = (None, webhooks::Allowed::default());
+        let settings = Settings { access, window, max_live: 4, recordings_url, link_secret, webhook_allow, limits, ageing };
         let stop = CancellationToken::new();
         let router = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

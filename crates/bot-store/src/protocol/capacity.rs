@@ -72,7 +72,7 @@ pub async fn open(store: &dyn Store) -> Result<Places, StoreError> {
 }
 
 /// Every instance between claim and end.
-async fn live(store: &dyn Store) -> Result<Vec<BotInstance>, StoreError> {
+pub async fn live(store: &dyn Store) -> Result<Vec<BotInstance>, StoreError> {
     let phases = Phase::ALL.into_iter().filter(|phase| holds_a_place(*phase)).map(|phase| phase.as_str().to_owned());
     let listing = Listing::oldest(Listed::Instances).with(ListField::Phase, phases.collect());
     let (mut found, mut cursor) = (Vec::new(), None);
