@@ -51,6 +51,10 @@ pub struct Config {
     pub portal_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// `ALERT_SNS_TOPIC_ARN`: who is told when all bots are busy.
+    pub alert_sns: Option<String>,
+    /// `ALERT_PUBSUB_TOPIC`: the same.
+    pub alert_pubsub: Option<String>,
 }
 
 /// Who may use the API, and where it is served.
@@ -151,6 +155,8 @@ impl Config {
             api: reader.api(http_listen),
             portal_secret: reader.portal_secret(),
             webhook_allow: reader.webhook_allow(),
+            alert_sns: reader.text("ALERT_SNS_TOPIC_ARN"),
+            alert_pubsub: reader.text("ALERT_PUBSUB_TOPIC"),
             http_listen,
             http_port_file: reader.text("HTTP_PORT_FILE").map(PathBuf::from),
             runs,

@@ -138,6 +138,8 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "receivers of webhooks besides the public internet: networks and host names, such as 10.1.0.0/16,hooks.internal",
     ),
+    setting("ALERT_SNS_TOPIC_ARN", "", "a topic of AWS SNS that is told when all bots are busy"),
+    setting("ALERT_PUBSUB_TOPIC", "", "a topic of Google Pub/Sub that is told the same: projects/my-project/topics/alerts"),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),
     setting("MEETINGS_COLLECTION_PATH", "meetings", "where meetings are discovered"),
     setting("MEETINGS_QUERY_MODE", "collection", "collection or collection_group"),

@@ -9,12 +9,14 @@ use api::access::Access;
 use api::logs::RunLogs;
 use api::state::{Api, Settings};
 use axum::Router;
+use bot_model::configuration::Problem;
 use bot_store::listing::{Listed, Listing};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webhooks::Webhooks;
+use webhooks::alert::{Alert, AlertError};
 use webhooks::engine::Parts;
 use webhooks::post::Poster;
 
@@ -101,6 +103,22 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
     Ok((None, Some(tokio::spawn(http::serve_router(own, api, engine.stopping())))))
 }
 
+/// Who is told when all bots are busy, besides the endpoints.
+fn alerts(config: &Config) -> Result<Vec<Alert>, CliError> {
+    let wrong = |variable: &str, got: &str, error: AlertError| {
+        let problem = Problem { variable: variable.into(), got: got.into(), wants: error.to_string() };
+        CliError::Configuration(vec![problem])
+    };
+    let mut alerts = Vec::new();
+    if let Some(arn) = &config.alert_sns {
+        alerts.push(Alert::sns(arn).map_err(|error| wrong("ALERT_SNS_TOPIC_ARN", arn, error))?);
+    }
+    if let Some(topic) = &config.alert_pubsub {
+        alerts.push(Alert::pubsub(topic).map_err(|error| wrong("ALERT_PUBSUB_TOPIC", topic, error))?);
+    }
+    Ok(alerts)
+}
+
 /// The deliverer, woken by the engine's hints.
 fn webhooks(config: &Config, engine: &Engine) -> Result<Arc<Webhooks>, CliError> {
     let pace = webhooks::Pace::default();
@@ -113,7 +131,7 @@ fn webhooks(config: &Config, engine: &Engine) -> Result<Arc<Webhooks>, CliError>
         poster,
         pace: webhooks::Pace { poll, ..pace },
         metrics: engine.metrics.webhooks.clone(),
-        alerts: Vec::new(),
+        alerts: alerts(config)?,
         hints: engine.outbox_hints(),
     }))
 }

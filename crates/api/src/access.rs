@@ -40,7 +40,7 @@ pub enum Role {
     Viewer,
     /// Schedule, change, cancel, leave, retry.
     Operator,
-    /// Read the audit log and the list of keys.
+    /// Read the audit log and the list of keys, manage webhooks.
     Admin,
 }
 

@@ -13,6 +13,7 @@ mod limits;
 mod meetings;
 mod recordings;
 mod site;
+mod webhooks;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -66,6 +67,10 @@ cases![
     recordings::a_link_opens_its_file_without_a_key_until_it_expires,
     recordings::the_live_picture_is_there_while_the_bot_waits_or_records,
     limits::what_is_malformed_is_refused_with_a_problem,
+    webhooks::an_endpoint_is_made_changed_rotated_and_deleted,
+    webhooks::an_endpoint_is_seen_by_its_own_organization_s_admins_alone,
+    webhooks::an_address_that_leads_inside_is_refused,
+    webhooks::a_test_and_a_replay_are_delivered_once_each,
     limits::every_route_is_in_the_document_and_every_operation_of_it_answers,
 ];
 

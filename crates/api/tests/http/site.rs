@@ -110,6 +110,10 @@ impl Site {
         Self::send(self.ask("POST", path, key).json(&body)).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, key: &str, body: Value) -> Answer {
+        Self::send(self.ask("PATCH", path, key).json(&body)).await
+    }
+
     pub(crate) async fn put(&self, key: DocumentKey, value: Value) {
         let applied = self.store.commit(vec![Write::create(key, fields(value))]).await.unwrap();
         assert!(applied.is_applied());

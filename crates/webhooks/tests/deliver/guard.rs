@@ -38,7 +38,8 @@ async fn post(poster: &Poster, url: &str) -> Answer {
     poster.post(Message { url, id: "evt_1", body: "{}", secrets: &secrets }, Utc::now()).await
 }
 
-pub(crate) async fn a_name_that_leads_inside_is_not_dialled_whatever_it_said_before(_: String) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_inside_is_not_dialled_whatever_it_said_before() {
     // One address is allowed, the other is not; both are this machine.
     let (port, outside) = listener("127.0.0.2", 0).await;
     let (_, inside) = listener("127.0.0.1", port).await;
@@ -78,7 +79,8 @@ pub(crate) async fn a_name_that_leads_inside_is_not_dialled_whatever_it_said_bef
     assert_eq!(inside.load(Ordering::SeqCst), 0);
 }
 
-pub(crate) async fn a_redirect_is_not_followed_and_an_endless_answer_ends(_: String) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed_and_an_endless_answer_ends() {
     let (port, inside) = listener("127.0.0.1", 0).await;
     let location = format!("http://127.0.0.1:{port}/");
     let redirecting = Receiver::new(move |_| {

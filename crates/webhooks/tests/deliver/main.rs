@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
 
+mod alerts;
 mod delivery;
 mod guard;
 mod receiver;
@@ -48,8 +49,6 @@ cases![
     replicas::two_replicas_lose_nothing_and_double_nothing,
     replicas::who_dies_between_delivery_and_record_is_followed_by_another_under_the_same_id,
     replicas::a_receiver_that_never_answers_delays_nobody_else,
-    guard::a_name_that_leads_inside_is_not_dialled_whatever_it_said_before,
-    guard::a_redirect_is_not_followed_and_an_endless_answer_ends,
     guard::an_endpoint_whose_address_is_forbidden_is_told_why,
 ];
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use webhooks::alert::Alert;
 use webhooks::delivery::{Delivery, State};
 use webhooks::endpoint::{self, Endpoint};
 use webhooks::engine::Parts;
@@ -58,6 +59,10 @@ impl Site {
     }
 
     pub(crate) async fn replica_with(&self, poster: Poster, pace: Pace) -> JoinHandle<()> {
+        self.replica_of(poster, pace, Vec::new()).await
+    }
+
+    pub(crate) async fn replica_of(&self, poster: Poster, pace: Pace, alerts: Vec<Alert>) -> JoinHandle<()> {
         let hints = Arc::new(Notify::new());
         let mut stream = self.store.watch().await.unwrap();
         let parts = Parts {
@@ -65,7 +70,7 @@ impl Site {
             poster,
             pace,
             metrics: Metrics::default(),
-            alerts: Vec::new(),
+            alerts,
             hints: Arc::clone(&hints),
         };
         let (webhooks, stop) = (Webhooks::new(parts), self.stop.clone());
