@@ -13,6 +13,8 @@ use api::access::Access;
 use bot_model::capacity::day::TimeZone;
 use bot_model::capacity::ledger::MOST_PLACES;
 use bot_model::capacity::{Limits, OrganizationLimits};
+use api::oidc::OidcSettings;
+use api::rate::RateSettings;
 use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
 use bot_model::display_name::LONGEST;
@@ -64,6 +66,12 @@ pub struct ApiConfig {
     pub access: Access,
     /// Its own address; `None` is beside health and metrics.
     pub listen: Option<SocketAddr>,
+    /// Tokens of an issuer.
+    pub oidc: OidcSettings,
+    /// How often somebody may ask.
+    pub rate: RateSettings,
+    /// Origins whose pages may read answers.
+    pub cors_origins: Vec<String>,
     /// Signs links to files in a folder.
     pub link_secret: Option<SecretString>,
 }
@@ -269,7 +277,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
                 "at least 32 characters at random, such as openssl rand -hex 32 prints",
             );
         }
-        ApiConfig { access, listen, link_secret: link_secret.map(SecretString::from) }
+        let (oidc, rate, cors_origins) = (self.oidc(), self.rate(), self.origins());
+        ApiConfig { access, listen, oidc, rate, cors_origins, link_secret: link_secret.map(SecretString::from) }
     }
 
     fn portal_secret(&mut self) -> Option<SecretString> {
@@ -578,5 +587,6 @@ fn is_origin(text: &str) -> bool {
     rest.map(|rest| rest.trim_end_matches('/')).is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '@', '?', '#']))
 }
 
+mod access;
 #[cfg(test)]
 mod tests;

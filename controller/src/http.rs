@@ -69,7 +69,8 @@ pub async fn bind(listen: SocketAddr, port_file: Option<&Path>) -> std::io::Resu
 
 /// Answers until told to stop.
 pub async fn serve_router(listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let app = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, app).with_graceful_shutdown(async move { stopping.cancelled().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the HTTP server ended");
     }
@@ -84,7 +85,8 @@ pub async fn serve(listener: TcpListener, stage: watch::Receiver<Stage>) {
             engine.stopping().cancelled().await;
         }
     };
-    if let Err(error) = axum::serve(listener, router(stage)).with_graceful_shutdown(stopped).await {
+    let app = router(stage).into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
         tracing::error!(%error, "the HTTP server ended");
     }
 }

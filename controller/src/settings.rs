@@ -129,6 +129,42 @@ pub const SETTINGS: &[Setting] = &[
         "seals the portal's sessions, at least 32 characters, the same on every replica; absent: sessions end with the controller",
     ),
     setting(
+        "OIDC_ISSUER",
+        "",
+        "an OpenID Connect issuer whose bearer tokens the API takes beside keys, such as https://accounts.google.com",
+    ),
+    setting("OIDC_AUDIENCE", "", "aud of those tokens; several are separated by commas"),
+    setting("OIDC_JWKS_URL", "", "where the issuer's keys are; unset is what its discovery document says"),
+    setting(
+        "OIDC_ROLES",
+        "",
+        "what values of claims grant: value=role pairs, role viewer, operator or admin, with :* for every organization, such as ops=operator,root=admin:*",
+    ),
+    setting(
+        "OIDC_ROLE_CLAIMS",
+        "(roles,groups)",
+        "claims whose values are looked up in OIDC_ROLES, such as realm_access.roles, or email (a verified one)",
+    ),
+    setting(
+        "OIDC_ORGANIZATIONS_CLAIM",
+        "(organizations)",
+        "the claim with the organizations that a token sees, a text or a list",
+    ),
+    setting("IAP_AUDIENCE", "", "audience of Identity-Aware Proxy's assertion, where the API is behind it; roles by OIDC_ROLES"),
+    setting("IAP_JWKS_URL", "(Google's)", "where Identity-Aware Proxy's keys are"),
+    setting(
+        "API_RATE_PER_KEY",
+        "3000",
+        "requests a minute of one key or person, bursts of 10 s at once; 0 is without limit; counted in each replica",
+    ),
+    setting("API_RATE_PER_ADDRESS", "6000", "the same of one address (of one /64 of IPv6)"),
+    setting(
+        "API_TRUSTED_PROXIES",
+        "0",
+        "how many proxies stand in front and add to X-Forwarded-For: without it their address is everybody's",
+    ),
+    setting("API_CORS_ORIGINS", "", "origins whose pages may read the API's answers, separated by commas"),
+    setting(
         "API_LINK_SECRET",
         "(one at random in each process)",
         "signs links to files in a folder (file:// in RECORDINGS_URL); at least 32 characters, for links that outlive a restart",

@@ -87,6 +87,9 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         webhook_allow: config.webhook_allow.clone(),
         limits: config.pace.limits.clone(),
         ageing: config.pace.ageing,
+        oidc: config.api.oidc.clone(),
+        rate: config.api.rate,
+        cors_origins: config.api.cors_origins.clone(),
     };
     let options = portal::Options { is_open: settings.access == Access::DangerOpen, secret: config.portal_secret.clone() };
     let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);

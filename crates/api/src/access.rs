@@ -40,7 +40,7 @@ pub enum Role {
     Viewer,
     /// Schedule, change, cancel, leave, retry.
     Operator,
-    /// Read the audit log and the list of keys, manage webhooks.
+    /// Read the audit log; make, list and revoke keys; manage webhooks.
     Admin,
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn is_from_this_machine(headers: &HeaderMap) -> bool {
     host && origin
 }
 
-fn is_loopback_authority(authority: &str) -> bool {
+pub(crate) fn is_loopback_authority(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
         None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),

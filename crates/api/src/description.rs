@@ -37,7 +37,7 @@ pub(crate) fn about() -> OpenApi {
 pub(crate) fn finished(openapi: &OpenApi) -> Value {
     let mut document = serde_json::to_value(openapi).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
-        "bearer": {"type": "http", "scheme": "bearer", "description": "mbk_…, by controller keys create"},
+        "bearer": {"type": "http", "scheme": "bearer", "description": "mbk_…, by controller keys create or POST /v1/keys; or a token of the configured OpenID Connect issuer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     });
     document["components"]["responses"]["Problem"] = json!({
@@ -60,7 +60,7 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
     }
     let is_open = path.starts_with("/v1/links/");
     operation["security"] = if is_open { json!([]) } else { json!([{"bearer": []}, {"header": []}]) };
-    let mut statuses = vec![400, 401, 403, 404, 503];
+    let mut statuses = vec![400, 401, 403, 404, 429, 503];
     if method != "get" {
         statuses.extend([409, 412, 413, 415, 422, 428]);
     }

@@ -1,16 +1,19 @@
 //! Around every request: an id, a deadline, who asks, and remembered answers. Every error leaves as a problem that names the request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bot_store::clock;
+use tower_http::cors::CorsLayer;
 
-use crate::access::{Access, Caller, RequestId, is_from_this_machine, presented};
+use crate::access::{Access, Caller, Principal, RequestId, is_from_this_machine, presented};
+use crate::oidc::IAP_HEADER;
 use crate::problem::{Kind, Problem};
 use crate::replay;
 use crate::state::Api;
@@ -51,13 +54,95 @@ async fn attended(api: &Arc<Api>, mut request: Request, next: Next) -> Response 
         let detail = "without keys only this machine's own programs are served: Host and Origin must be loopback names";
         return Problem::new(Kind::Forbidden, detail).into_response();
     }
-    let key = presented(request.headers()).map(str::to_owned);
-    let caller = api.principal(key.as_deref()).await;
+    let connected = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = api.rates.address(connected, request.headers());
+    if let Some(Err(wait)) = address.map(|address| api.rates.of_address(address)) {
+        return too_many(wait);
+    }
+    let caller = caller(api, request.method(), request.headers()).await;
+    match (&caller, address) {
+        (Ok(principal), _) => {
+            if let Err(wait) = api.rates.of_key(&principal.id) {
+                return too_many(wait);
+            }
+        }
+        (Err(problem), Some(address)) if problem.kind == Kind::Unauthorized => {
+            if let Err(wait) = api.rates.wrong_key(address) {
+                return too_many(wait);
+            }
+        }
+        _ => {}
+    }
     request.extensions_mut().insert(Caller(caller.clone()));
+    if request.uri().path() == "/v1/keys" && request.headers().contains_key("idempotency-key") {
+        let detail = "an answer that shows a secret is not remembered: send no Idempotency-Key";
+        return Problem::new(Kind::BadParameter, detail).into_response();
+    }
     match caller {
         Ok(principal) if *request.method() == Method::POST => replay::answer(api, &principal, request, next).await,
         _ => next.run(request).await,
     }
+}
+
+/// Who asks: by a key or token, else by what the proxy in front vouches for.
+async fn caller(api: &Arc<Api>, method: &Method, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let presented = presented(headers);
+    let assertion = headers.get(IAP_HEADER).and_then(|value| value.to_str().ok());
+    match (presented, assertion) {
+        (None, Some(assertion)) if api.oidc.takes_proxy() => {
+            if !method.is_safe() && is_of_another_page(headers) {
+                let detail = "it comes from another page: whoever came through the proxy acts on this address's own pages alone";
+                return Err(Problem::new(Kind::Forbidden, detail));
+            }
+            api.oidc.proxied(assertion).await
+        }
+        _ => api.principal(presented).await,
+    }
+}
+
+/// Browsers send `Origin` with whatever could change something.
+fn is_of_another_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
+    origin.is_some_and(|host| text(header::HOST) != Some(host))
+}
+
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let mut response = Problem::new(Kind::TooMany, format!("try again in {seconds} s")).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
+/// Lets pages of these origins read answers; without any, none.
+pub(crate) fn origins(listed: &[String]) -> CorsLayer {
+    let listed: Vec<HeaderValue> = listed.iter().filter_map(|origin| origin.parse().ok()).collect();
+    if listed.is_empty() {
+        return CorsLayer::new();
+    }
+    let named = |names: [&'static str; 7]| names.map(HeaderName::from_static);
+    CorsLayer::new()
+        .allow_origin(listed)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers(named([
+            "authorization",
+            "x-api-key",
+            "content-type",
+            "if-match",
+            "idempotency-key",
+            "last-event-id",
+            "range",
+        ]))
+        .expose_headers(named([
+            "etag",
+            "x-request-id",
+            "retry-after",
+            "content-range",
+            "last-modified",
+            "location",
+            "idempotency-replayed",
+        ]))
+        .max_age(Duration::from_secs(3600))
 }
 
 /// The caller's own id, where it is a plain one.

@@ -81,6 +81,18 @@ pub enum KeyError {
 
 /// Makes a key and answers with its id and its text, which nobody can see again.
 pub async fn create(store: &dyn Store, new: &NewKey, now: DateTime<Utc>) -> Result<(String, String), KeyError> {
+    let actor = Principal { id: new.created_by.clone(), name: new.created_by.clone(), ..Principal::local() };
+    create_as(store, new, &actor, "", now).await
+}
+
+/// The same for somebody who asks over the API.
+pub(crate) async fn create_as(
+    store: &dyn Store,
+    new: &NewKey,
+    actor: &Principal,
+    request_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(String, String), KeyError> {
     check(new, now)?;
     let mut random = [0_u8; ID_BYTES + SECRET_BYTES];
     getrandom::fill(&mut random).map_err(|error| KeyError::Random(error.to_string()))?;
@@ -94,9 +106,8 @@ pub async fn create(store: &dyn Store, new: &NewKey, now: DateTime<Utc>) -> Resu
         "name": new.name, "role": new.role, "organizations": organizations, "all_organizations": new.scope == Scope::All,
         "hash": hash(&secret), "created_by": new.created_by, "created_at": now, "expires_at": new.expires_at,
     }));
-    let actor = Principal { id: new.created_by.clone(), name: new.created_by.clone(), ..Principal::local() };
-    let entry = crate::audit::Entry { action: "key.create", target: &id, organization: "", request_id: "" };
-    let writes = vec![Write::create(DocumentKey::ApiKey(id.clone()), fields), crate::audit::write(&actor, &entry, now)];
+    let entry = crate::audit::Entry { action: "key.create", target: &id, organization: "", request_id };
+    let writes = vec![Write::create(DocumentKey::ApiKey(id.clone()), fields), crate::audit::write(actor, &entry, now)];
     match store.commit(writes).await? {
         Commit::Applied(_) => Ok((id.clone(), format!("{PREFIX}_{id}_{secret}"))),
         Commit::Conflict => Err(KeyError::Usage("a key of this id is there already: try again".into())),
@@ -148,6 +159,11 @@ pub async fn revoke(store: &dyn Store, id: &str, by: &Principal, now: DateTime<U
         }
     }
     Err(StoreError { kind: StoreErrorKind::Unavailable, operation: "revoke", message: "the key kept changing".into() })
+}
+
+/// True where a text says that it is a key of ours.
+pub(crate) fn is_key(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with('_'))
 }
 
 /// Id and secret of a presented key.

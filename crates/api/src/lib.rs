@@ -17,14 +17,17 @@ pub mod forecast;
 mod guard;
 mod hls;
 mod input;
+mod keyring;
 pub mod keys;
 mod me;
 mod links;
 pub mod logs;
 mod meetings;
+pub mod oidc;
 mod picture;
 pub mod problem;
 mod queue;
+pub mod rate;
 mod recordings;
 mod replay;
 mod schedule;
@@ -60,6 +63,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
+        .layer(guard::origins(&api.settings.cors_origins))
         .with_state(api)
 }
 
@@ -95,7 +99,7 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::listen))
         .routes(routes!(statistics::statistics))
         .routes(routes!(admin::audit))
-        .routes(routes!(admin::keys))
+        .routes(routes!(admin::keys, admin::create_key))
         .routes(routes!(aliases::botcall))
         .routes(routes!(aliases::join))
         .routes(routes!(aliases::status))
@@ -118,4 +122,5 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(capacity::capacity_now))
         .routes(routes!(forecast::read))
         .routes(routes!(capacity::read_limits, capacity::set_limits))
+        .routes(routes!(admin::revoke_key))
 }

@@ -74,6 +74,8 @@ kinds! {
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "The request is understood and cannot be carried out";
     /// The key of an earlier, different request.
     KeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "This Idempotency-Key belongs to another request";
+    /// Asked too often.
+    TooMany = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests";
     /// The range lies outside of the file.
     BadRange = "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The range lies outside of the file";
     /// A mistake of ours.

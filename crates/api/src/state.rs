@@ -23,8 +23,10 @@ use crate::hls::Watched;
 use crate::keys;
 use crate::links::LinkKey;
 use crate::logs::RunLogs;
+use crate::oidc::{Oidc, OidcSettings};
 use crate::problem::{Kind, Problem};
 use crate::queue::Pictures;
+use crate::rate::{RateSettings, Rates};
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
 pub const KEY_FRESH: Duration = Duration::from_secs(5);
@@ -34,7 +36,7 @@ const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 const MOST_KEYS: usize = 10_000;
 
 /// What an operator decides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Whether keys are asked for.
     pub access: Access,
@@ -44,6 +46,12 @@ pub struct Settings {
     pub max_live: usize,
     /// Where the files lie.
     pub recordings_url: String,
+    /// Tokens of an issuer, beside keys.
+    pub oidc: OidcSettings,
+    /// How often somebody may ask.
+    pub rate: RateSettings,
+    /// Origins whose pages may read answers.
+    pub cors_origins: Vec<String>,
     /// Signs links to files in a folder; `None` is one at random.
     pub link_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
@@ -64,6 +72,8 @@ pub struct Api {
     pub(crate) logs: Option<Arc<dyn RunLogs>>,
     pub(crate) link_key: LinkKey,
     pub(crate) pictures: Pictures,
+    pub(crate) oidc: Oidc,
+    pub(crate) rates: Rates,
     objects: OnceCell<Objects>,
     verified: Mutex<HashMap<String, Verified>>,
 }
@@ -92,13 +102,15 @@ impl Api {
         let feed = Feed::new(Arc::clone(&store), stop.clone());
         Arc::new(Self {
             store,
-            settings,
             feed,
             stop,
             watched: Watched::default(),
             logs,
             link_key,
             pictures: Pictures::default(),
+            oidc: Oidc::new(&settings.oidc),
+            rates: Rates::new(settings.rate),
+            settings,
             objects: OnceCell::new(),
             verified: Mutex::default(),
         })
@@ -113,7 +125,7 @@ impl Api {
         Ok(self.objects.get_or_try_init(|| Objects::open(&self.settings.recordings_url)).await?)
     }
 
-    /// Who presents this key.
+    /// Who presents this key, or this token of the configured issuer.
     pub(crate) async fn principal(self: &Arc<Self>, presented: Option<&str>) -> Result<Principal, Problem> {
         if self.settings.access == Access::DangerOpen {
             return Ok(Principal::local());
@@ -121,6 +133,9 @@ impl Api {
         let refused = |detail: &str| Problem::new(Kind::Unauthorized, detail);
         let presented =
             presented.ok_or_else(|| refused("send Authorization: Bearer mbk_…; controller keys create makes a key"))?;
+        if self.oidc.takes_bearer() && !keys::is_key(presented) {
+            return self.oidc.bearer(presented).await;
+        }
         let wrong = || refused("this key is unknown, revoked or expired");
         let (id, secret) = keys::parts(presented).ok_or_else(wrong)?;
         let record = self.key_record(id).await?;

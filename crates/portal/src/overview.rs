@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bot_model::outcome::{Attribution, OutcomeClass};
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 
 use crate::bots::{Row, rows};
 use crate::chart::{Chart, chart};
@@ -112,12 +112,11 @@ struct Waiting {
 
 async fn queue(visit: &Visit) -> Result<(u64, Vec<Waiting>), Refusal> {
     let found = visit.client.find::<Queue>(QUEUE).await?.unwrap_or_default();
-    let asked = found.entries.iter().map(|entry| visit.client.find::<Bot>(&format!("/v1/bots/{}", segment(&entry.bot_id))).boxed());
-    let bots: Vec<Bot> = stream::iter(asked.collect::<Vec<_>>())
-        .buffered(LIVE.len())
-        .map(|found| found.ok().flatten().unwrap_or_default())
-        .collect()
-        .await;
+    let asked = found.entries.iter().map(|entry| {
+        let path = format!("/v1/bots/{}", segment(&entry.bot_id));
+        async move { visit.client.find::<Bot>(&path).await.ok().flatten().unwrap_or_default() }
+    });
+    let bots: Vec<Bot> = stream::iter(asked.collect::<Vec<_>>()).buffered(LIVE.len()).collect().await;
     let titles = visit.portal.titles.of(&visit.client, &bots).await;
     let row = |(entry, title): (&QueueEntry, String)| Waiting {
         id: segment(&entry.bot_id),

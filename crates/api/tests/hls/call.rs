@@ -47,7 +47,7 @@ impl Call {
             window: StartWindow::default(),
             max_live: 4,
             recordings_url,
-            link_secret: None,
+            ..Settings::default()
         };
         let stop = CancellationToken::new();
         let api = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));

@@ -11,9 +11,11 @@ mod capacity;
 mod events;
 mod limits;
 mod meetings;
+mod rates;
 mod recordings;
 mod site;
 mod webhooks;
+mod tokens;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -66,6 +68,12 @@ cases![
     recordings::files_come_whole_and_in_ranges,
     recordings::a_link_opens_its_file_without_a_key_until_it_expires,
     recordings::the_live_picture_is_there_while_the_bot_waits_or_records,
+    rates::too_many_requests_are_told_when_to_come_back,
+    rates::only_listed_origins_may_read_answers,
+    rates::keys_are_made_shown_once_and_revoked_by_admins_of_everything,
+    tokens::a_token_counts_by_its_issuer_s_signature_and_claims,
+    tokens::a_new_key_of_the_issuer_is_found_and_a_storm_of_unknown_ones_asks_it_nothing,
+    tokens::the_proxy_s_assertion_counts_and_no_other_page_can_use_it,
     limits::what_is_malformed_is_refused_with_a_problem,
     webhooks::an_endpoint_is_made_changed_rotated_and_deleted,
     webhooks::an_endpoint_is_seen_by_its_own_organization_s_admins_alone,

@@ -9,7 +9,6 @@ use api::state::{Api, Settings};
 use bot_model::capacity::Limits;
 use bot_model::configuration::Naming;
 use bot_model::document::Fields;
-use bot_model::schedule::StartWindow;
 use bot_store::{DocumentKey, Store, Write};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -51,21 +50,25 @@ impl Site {
     }
 
     pub(crate) async fn with(url: &str, access: Access) -> Self {
-        Self::limited(url, access, Limits::default()).await
+        Self::with_settings(url, |settings| settings.access = access).await
     }
 
     pub(crate) async fn limited(url: &str, access: Access, limits: Limits) -> Self {
+        Self::with_settings(url, |settings| (settings.access, settings.limits) = (access, limits)).await
+    }
+
+    pub(crate) async fn with_settings(url: &str, change: impl FnOnce(&mut Settings) + Send) -> Self {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
-        let (window, ageing) = (StartWindow::default(), std::time::Duration::from_secs(300));
-        let (link_secret, webhook_allow) = (None, webhooks::Allowed::default());
-        let settings = Settings { access, window, max_live: 4, recordings_url, link_secret, webhook_allow, limits, ageing };
+        let mut settings = Settings { max_live: 4, recordings_url, ageing: std::time::Duration::from_secs(300), ..Settings::default() };
+        change(&mut settings);
         let stop = CancellationToken::new();
         let router = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let app = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
         Self { store, origin, bucket, http: reqwest::Client::new(), _stop: stop.drop_guard() }
     }
 

@@ -8,7 +8,6 @@ use api::keys::{self, NewKey};
 use api::state::{Api, Settings};
 use bot_model::configuration::Naming;
 use bot_model::ids::{InstanceId, MeetingPath};
-use bot_model::schedule::StartWindow;
 use bot_store::{DocumentKey, Store, Write};
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -31,21 +30,15 @@ impl Site {
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, Naming::default()).await.unwrap();
         let recordings_url = format!("file://{}", folder.path().join("bucket").display());
-        let settings = Settings {
-            access,
-            window: StartWindow::default(),
-            max_live: 6,
-            recordings_url,
-            link_secret: None,
-            webhook_allow: webhooks::Allowed::default(),
-        };
+        let ageing = std::time::Duration::from_secs(300);
+        let settings = Settings { access, max_live: 6, recordings_url, ageing, ..Settings::default() };
         let stop = CancellationToken::new();
         let api = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let options = portal::Options { is_open: access == Access::DangerOpen, secret: None };
         let router = portal::before(api, &options).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(async move { axum::serve(listener, router.into_make_service_with_connect_info::<std::net::SocketAddr>()).await });
         Self { store, origin, folder, _stop: stop.drop_guard() }
     }
 
