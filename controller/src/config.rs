@@ -10,11 +10,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use api::access::Access;
+use api::oidc::OidcSettings;
+use api::rate::RateSettings;
 use bot_model::capacity::day::TimeZone;
 use bot_model::capacity::ledger::MOST_PLACES;
 use bot_model::capacity::{Limits, OrganizationLimits};
-use api::oidc::OidcSettings;
-use api::rate::RateSettings;
 use bot_model::configuration::{Naming, Problem};
 use bot_model::debug_bundle::Policy;
 use bot_model::display_name::LONGEST;

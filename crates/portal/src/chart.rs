@@ -32,7 +32,6 @@ pub(crate) struct Chart {
     pub(crate) most: u64,
     pub(crate) shortfall: u64,
     pub(crate) short_at: Option<Stamp>,
-    pub(crate) meetings: u64,
     pub(crate) is_partial: bool,
 }
 
@@ -60,7 +59,6 @@ pub(crate) fn chart(forecast: &Forecast, zone: &Zone) -> Chart {
         most: forecast.most,
         shortfall: forecast.shortfall,
         short_at: forecast.first_shortfall_at.map(|at| zone.minute(at)),
-        meetings: forecast.meetings,
         is_partial: forecast.is_partial,
     }
 }
@@ -77,7 +75,10 @@ mod tests {
         .unwrap();
         let zone = Zone::of(&axum::http::HeaderMap::new(), "2027-01-15T10:00:00Z".parse().unwrap());
         let drawn = chart(&forecast, &zone);
-        assert_eq!(drawn.bars.iter().map(|bar| (bar.says.as_str(), bar.is_over)).collect::<Vec<_>>(), [("10:15: 4", false), ("10:30: 9", true)]);
+        assert_eq!(
+            drawn.bars.iter().map(|bar| (bar.says.as_str(), bar.is_over)).collect::<Vec<_>>(),
+            [("10:15: 4", false), ("10:30: 9", true)]
+        );
         assert!(drawn.bars.iter().all(|bar| {
             let (y, height): (f64, f64) = (bar.y.parse().unwrap(), bar.height.parse().unwrap());
             (y + height - HEIGHT).abs() < 0.11 && y >= 0.0

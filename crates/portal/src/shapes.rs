@@ -224,6 +224,13 @@ pub(crate) struct Key {
     pub(crate) revoked_at: At,
 }
 
+/// A new key.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MadeKey {
+    pub(crate) key: String,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Keys {
@@ -260,7 +267,6 @@ pub(crate) struct Forecast {
     pub(crate) shortfall: u64,
     #[serde(deserialize_with = "readable")]
     pub(crate) first_shortfall_at: At,
-    pub(crate) meetings: u64,
     pub(crate) is_partial: bool,
 }
 

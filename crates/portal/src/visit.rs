@@ -59,7 +59,9 @@ impl FromRequestParts<Arc<Portal>> for Visit {
         let (session, cookie) = match found {
             Some(session) => (session, None),
             // A proxy's assertion is as good as a key, where the API takes it.
-            None if portal.is_open || parts.headers.contains_key(ASSERTION) => begun(portal, &parts.headers).map_err(|error| broken(&error))?,
+            None if portal.is_open || parts.headers.contains_key(ASSERTION) => {
+                begun(portal, &parts.headers).map_err(|error| broken(&error))?
+            }
             None => return Err(to_sign_in(&parts.headers, &address, "")),
         };
         let client = Client::new(portal.api.clone(), &parts.headers, &parts.extensions, session.key.as_deref());

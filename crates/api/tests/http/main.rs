@@ -14,8 +14,8 @@ mod meetings;
 mod rates;
 mod recordings;
 mod site;
-mod webhooks;
 mod tokens;
+mod webhooks;
 
 use std::future::Future;
 use std::io::Write as _;
