@@ -81,7 +81,7 @@ impl Chromium {
     }
 
     async fn tab_in(&self, context: &str) -> Result<Tab> {
-        let params = json!({"url": "about:blank", "browserContextId": context, "width": 1280, "height": 900});
+        let params = json!({"url": "about:blank", "browserContextId": context, "newWindow": true, "width": 1280, "height": 900});
         let target = self.cdp.call(None, "Target.createTarget", params, QUICK).await?;
         let params = json!({"targetId": target["targetId"], "flatten": true});
         let answer = self.cdp.call(None, "Target.attachToTarget", params, QUICK).await?;

@@ -7,6 +7,7 @@ mod indexes;
 mod keys;
 mod opening;
 mod probe;
+mod remote;
 mod run;
 mod say;
 mod schedule;
@@ -22,7 +23,7 @@ use bot_model::configuration::Problem;
 use bot_model::exit_code::ExitCode as Code;
 use bot_model::platform::OtherPlatforms;
 use bot_store::Store;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Needs};
 use crate::settings;
@@ -30,9 +31,13 @@ use crate::settings;
 /// How long a store may take to open.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 
+const EPILOGUE: &str = "Settings are environment variables; `controller settings` lists them. Exit codes: 0 done; 1 this machine or the store failed; \
+    3 (watch) the bot ended without files; 64 wrong usage or settings; 65 a download is not what was sent; 66 nothing of this id; 69 the API cannot be reached or \
+    answer now; 77 the key may not do that.";
+
 /// Finds due meetings, sends one bot to each, and sees that its recording is finished.
 #[derive(Debug, Parser)]
-#[command(name = "controller", version, after_help = "Settings are environment variables; `controller settings` lists them.")]
+#[command(name = "controller", version, after_help = EPILOGUE)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -52,8 +57,27 @@ enum Command {
     Status(status::Args),
     /// Cancel a meeting or a bot.
     Cancel {
+        #[command(flatten)]
+        api: remote::ApiArgs,
         /// A meeting's path or id, or a bot instance's id.
         id: String,
+    },
+    /// List bots, or meetings, by a running controller's API.
+    List(remote::ListArgs),
+    /// Tell what happens as it happens, by a running controller's API.
+    Watch(remote::WatchArgs),
+    /// Ask a bot to leave its call, by a running controller's API.
+    Leave(remote::OneArgs),
+    /// Download a bot's files, taking up what broke off, by a running controller's API.
+    Download(remote::DownloadArgs),
+    /// Show the end of a bot's log, by a running controller's API.
+    Log(remote::LogArgs),
+    /// Make a link to a file that needs no key, by a running controller's API.
+    Link(remote::LinkArgs),
+    /// Print the completion of commands for a shell.
+    Completion {
+        /// Which.
+        shell: clap_complete::Shell,
     },
     /// Say what is missing on this machine or in this configuration, and what mends it.
     Doctor,
@@ -94,6 +118,18 @@ pub(crate) enum CliError {
     /// What was asked for cannot be done as asked.
     #[error("{0}")]
     Usage(String),
+    /// The API has nothing of this id that the key may see.
+    #[error("{0}")]
+    NotFound(String),
+    /// The key is missing, wrong, or may not do that.
+    #[error("{0}")]
+    Denied(String),
+    /// What came is not what was sent.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The API cannot be reached, or cannot answer now.
+    #[error("{0}")]
+    Unreachable(String),
     /// The store, the launcher or this machine failed.
     #[error("{0}")]
     Failed(String),
@@ -103,8 +139,16 @@ impl CliError {
     fn code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) | Self::Usage(_) => Code::BadConfiguration.into(),
+            Self::Corrupt(_) => ExitCode::from(65),
+            Self::NotFound(_) => ExitCode::from(66),
+            Self::Unreachable(_) => ExitCode::from(69),
+            Self::Denied(_) => ExitCode::from(77),
             Self::Failed(_) => ExitCode::FAILURE,
         }
+    }
+
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
     }
 }
 
@@ -138,6 +182,12 @@ pub fn run() -> ExitCode {
         }
         Command::Probe => Ok(probe::probe()),
         Command::Indexes { format } => indexes::indexes(format),
+        Command::Completion { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "controller", &mut text);
+            say::say!("{}", String::from_utf8_lossy(&text).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Openapi => {
             say::say!("{:#}", api::openapi());
             Ok(ExitCode::SUCCESS)
@@ -166,7 +216,16 @@ fn on_runtime(command: Command) -> Result<ExitCode, CliError> {
             Command::Run { until_idle } => run::run(until_idle).await,
             Command::Schedule(args) => schedule::schedule(args).await,
             Command::Status(args) => status::status(args).await,
-            Command::Cancel { id } => cancel::cancel(&id).await,
+            Command::Cancel { api, id } => match api.named()? {
+                Some(client) => remote::cancel(&client, &id).await,
+                None => cancel::cancel(&id).await,
+            },
+            Command::List(args) => remote::list(args).await,
+            Command::Watch(args) => remote::watch(args).await,
+            Command::Leave(args) => remote::leave(args).await,
+            Command::Download(args) => remote::download(args).await,
+            Command::Log(args) => remote::log(args).await,
+            Command::Link(args) => remote::link(args).await,
             Command::Keys(command) => keys::keys(command).await,
             _ => doctor::doctor().await,
         }

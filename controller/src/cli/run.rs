@@ -98,7 +98,8 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
     tokio::spawn(api::forecast::measure(Arc::clone(&api), move |shortfall| {
         measured.metrics.forecast_shortfall.set(shortfall.into());
     }));
-    let api = portal::before(api::serve(api), &options).map_err(|error| CliError::Failed(format!("the portal: {error}")))?;
+    let api = api::serve(api);
+    let api = portal::before(api, &options).map_err(|error| CliError::Failed(format!("the portal: {error}")))?;
     let Some(address) = config.api.listen else { return Ok((Some(api), None)) };
     let own = TcpListener::bind(address).await.map_err(|error| CliError::Failed(format!("API_LISTEN {address}: {error}")))?;
     tracing::info!(address = ?own.local_addr().ok(), "the API has an address of its own");

@@ -9,36 +9,45 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::remote::{self, ApiArgs};
 use super::say::say;
 use super::{CliError, open_store};
 
 /// What to schedule.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    api: ApiArgs,
     /// The call's address.
-    url: String,
+    pub(super) url: String,
     /// When it starts: an instant such as 2026-03-01T09:00:00Z, or `now`.
     #[arg(long, default_value = "now")]
-    at: String,
+    pub(super) at: String,
     /// When it ends.
     #[arg(long)]
-    until: Option<String>,
+    pub(super) until: Option<String>,
     /// The bot's name in the call.
     #[arg(long)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// Where the files shall lie (`gcs_path`).
     #[arg(long)]
-    path: Option<String>,
+    pub(super) path: Option<String>,
     /// Organisation that the meeting belongs to.
     #[arg(long)]
-    organization: Option<String>,
-    /// The document's id; made up if absent.
-    #[arg(long)]
+    pub(super) organization: Option<String>,
+    /// The document's id; made up if absent. The API derives it.
+    #[arg(long, conflicts_with = "api")]
     id: Option<String>,
+    /// The API's answer as JSON.
+    #[arg(long, requires = "api")]
+    pub(super) json: bool,
 }
 
 /// Writes the meeting and prints its path.
 pub(super) async fn schedule(args: Args) -> Result<ExitCode, CliError> {
+    if let Some(client) = args.api.named()? {
+        return remote::schedule(&client, &args).await;
+    }
     let store = open_store().await?;
     let naming = store.naming();
     let id = args.id.clone().unwrap_or_else(|| format!("cli-{}", &Uuid::new_v4().simple().to_string()[..10]));

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::cancel::{meeting, nothing};
+use super::remote::{self, ApiArgs};
 use super::say::say;
 use super::{CliError, open_store};
 
@@ -23,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What to show.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    api: ApiArgs,
     /// A meeting's path or id, or a bot instance's id; everything if absent.
     id: Option<String>,
     /// One JSON value.
@@ -35,6 +38,13 @@ pub(super) struct Args {
 
 /// Shows what is asked for.
 pub(super) async fn status(args: Args) -> Result<ExitCode, CliError> {
+    if let Some(client) = args.api.named()? {
+        return if args.follow {
+            remote::follow(&client, args.id.as_deref().unwrap_or_default(), args.json).await
+        } else {
+            remote::status(&client, args.id.as_deref(), args.json).await
+        };
+    }
     let store = open_store().await?;
     let Some(id) = &args.id else { return overview(store.as_ref(), args.json).await };
     let mut shown = 0;

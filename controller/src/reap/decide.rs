@@ -166,10 +166,16 @@ fn pending(seen: &Observation) -> Action {
         _ if seen.is_cancelled && !seen.is_recorded => {
             Action::Settle { step: Step::Cancel, kind: OutcomeKind::Cancelled, why: "cancelled before its run had started" }
         }
-        _ if !seen.is_joinable && !seen.is_recorded => never_started(seen.trouble),
+        _ if !seen.is_joinable && !seen.is_recorded && !is_starting(seen) => never_started(seen.trouble),
         _ if seen.evidence_for >= START_LIMIT => Action::Alert(seen.trouble.map_or("pending_too_long", TroubleKind::as_str)),
         _ => Action::Wait,
     }
+}
+
+/// It was launched at the last moment, having waited for its place, and its pod is on the way: people are still in the call.
+fn is_starting(seen: &Observation) -> bool {
+    let is_stuck = !matches!(seen.trouble, None | Some(TroubleKind::NoPod));
+    seen.is_meeting_on && !seen.is_cancelled && !is_stuck && seen.evidence_for < START_LIMIT
 }
 
 /// What kept it from starting until it was too late to join.

@@ -40,10 +40,12 @@ const MOST: usize = 64;
 const SAME_SECS: f64 = 0.001;
 
 type Key = (u32, String, u32);
+/// When it was last asked for, and what is known.
+type Remembered = (Instant, Arc<Mutex<Known>>);
 
 /// What is known of the recordings that are watched.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(BriefMutex<HashMap<String, (Instant, Arc<Mutex<Known>>)>>);
+pub(crate) struct Watched(BriefMutex<HashMap<String, Remembered>>);
 
 /// What is known of one recording.
 #[derive(Debug, Default)]

@@ -64,10 +64,11 @@ async function refresh() {
   }
 }
 
-let timer = 0;
+// At once after a quiet while, and then not more often than every two seconds: a busy site has more events than anybody reads.
+let timer = 0; let last = 0;
 function soon() {
   clearTimeout(timer);
-  timer = setTimeout(refresh, 150);
+  timer = setTimeout(() => { last = Date.now(); refresh(); }, Math.max(150, last + 2000 - Date.now()));
 }
 
 // --- The stream. Only while the page is seen: browsers allow few connections to one host. ---

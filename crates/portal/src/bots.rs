@@ -37,7 +37,6 @@ pub(crate) struct Row {
     /// Length of the recording.
     pub(crate) length: String,
     pub(crate) size: String,
-    pub(crate) priority: i64,
     pub(crate) place: String,
     pub(crate) estimate: Option<Stamp>,
 }
@@ -63,7 +62,6 @@ impl Row {
             since: since.map(|at| at.to_rfc3339()).unwrap_or_default(),
             length: until.map(|(from, to)| length((to - from).as_seconds_f64())).unwrap_or_default(),
             size: recording.filter(|recording| recording.bytes > 0).map(|recording| size(recording.bytes)).unwrap_or_default(),
-            priority: bot.priority,
             place: place.and_then(|place| place.place).map(|place| place.to_string()).unwrap_or_default(),
             estimate: place.and_then(|place| place.estimated_start_at).map(|at| zone.minute(at)),
         }

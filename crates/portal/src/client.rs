@@ -1,10 +1,12 @@
 //! Asking the API: its own router, in this process, with the session's key. What it refuses is refused here, in its words.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use axum::extract::ConnectInfo;
+use axum::http::{Extensions, HeaderMap, HeaderName, Method, Request, StatusCode, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -15,14 +17,18 @@ const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// The API answers within 30 s by itself; this is for a body that stops coming.
 const WITHIN: Duration = Duration::from_secs(35);
 /// Of a browser's request, what the API judges or honours.
-const HANDED_ON: [HeaderName; 6] = [
+const HANDED_ON: [HeaderName; 8] = [
     header::HOST,
     header::ORIGIN,
     header::RANGE,
     header::IF_RANGE,
     header::IF_NONE_MATCH,
     HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("x-forwarded-for"),
+    ASSERTION,
 ];
+/// What Identity-Aware Proxy says of whoever it let through.
+pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-goog-iap-jwt-assertion");
 
 /// What the API refused, or could not do.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,18 +70,20 @@ pub(crate) struct Answer {
 pub(crate) struct Client {
     api: Router,
     headers: HeaderMap,
+    /// Whose address is counted.
+    peer: Option<ConnectInfo<SocketAddr>>,
 }
 
 impl Client {
     /// For requests on behalf of a browser's request.
-    pub(crate) fn new(api: Router, asked: &HeaderMap, key: Option<&str>) -> Self {
+    pub(crate) fn new(api: Router, asked: &HeaderMap, with: &Extensions, key: Option<&str>) -> Self {
         let mut headers = HeaderMap::new();
         for name in HANDED_ON {
-            headers.extend(asked.get(&name).map(|value| (name.clone(), value.clone())));
+            headers.extend(asked.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
         }
         let bearer = key.and_then(|key| format!("Bearer {key}").parse().ok());
         headers.extend(bearer.map(|value| (header::AUTHORIZATION, value)));
-        Self { api, headers }
+        Self { api, headers, peer: with.get().copied() }
     }
 
     /// An answer as it comes, for what is passed on.
@@ -87,6 +95,9 @@ impl Client {
         let mut request = Request::new(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
         *request.method_mut() = method;
         *request.headers_mut() = self.headers.clone();
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         let refused = |_| Refusal::of(StatusCode::NOT_FOUND, "", "");
         match path.parse().map_err(refused) {
             Ok(uri) => *request.uri_mut() = uri,

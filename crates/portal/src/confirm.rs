@@ -15,13 +15,13 @@ use crate::words;
 
 #[derive(Template)]
 #[template(path = "confirm.html")]
-struct ConfirmPage {
+pub(crate) struct ConfirmPage {
     frame: Frame,
     question: String,
     consequence: &'static str,
     /// The word on the button.
     verb: &'static str,
-    is_grave: bool,
+    pub(crate) is_grave: bool,
     back: String,
     etag: String,
     /// The present value of what is changed.
@@ -44,19 +44,19 @@ async fn bot_and_title(visit: &Visit, id: &str) -> Result<(Bot, String), Refusal
     Ok((bot, titles.into_iter().next().unwrap_or_default()))
 }
 
-fn asked(visit: &Visit, verb: &'static str, question: String, consequence: &'static str, back: String) -> ConfirmPage {
-    let frame = Frame::new(visit, "bots", question.clone());
-    ConfirmPage {
-        frame,
-        question,
-        consequence,
-        verb,
-        is_grave: true,
-        back,
-        etag: String::new(),
-        priority: None,
-        error: String::new(),
-    }
+/// What is asked, what happens then, and the word on the button.
+pub(crate) struct Question {
+    pub(crate) verb: &'static str,
+    pub(crate) text: String,
+    pub(crate) consequence: &'static str,
+}
+
+/// The page of a question.
+pub(crate) fn asked(visit: &Visit, section: &'static str, question: Question, back: String) -> ConfirmPage {
+    let Question { verb, text, consequence } = question;
+    let frame = Frame::new(visit, section, text.clone());
+    let (etag, error) = (String::new(), String::new());
+    ConfirmPage { frame, question: text, consequence, verb, is_grave: true, back, etag, priority: None, error }
 }
 
 /// "Leave the call?"
@@ -73,7 +73,12 @@ pub(crate) async fn ask_leave(visit: Visit, Path(id): Path<String>) -> Response 
         phase if words::is_over(phase) => "It has ended already; nothing will happen.",
         _ => "The bot does not join, or gives up waiting. Nothing will be recorded.",
     };
-    let page = asked(&visit, "Leave", format!("Have the bot leave {title}?"), consequence, bot_page(&id));
+    let page = asked(
+        &visit,
+        "bots",
+        Question { verb: "Leave", text: format!("Have the bot leave {title}?"), consequence },
+        bot_page(&id),
+    );
     show(&visit, StatusCode::OK, &page)
 }
 
@@ -92,7 +97,12 @@ pub(crate) async fn ask_retry(visit: Visit, Path(id): Path<String>) -> Response 
         Err(refusal) => return refused_to(&visit, &refusal, &bot_page(&id)),
     };
     let consequence = "A new bot goes to the same call now. What the earlier one recorded stays as it is.";
-    let page = asked(&visit, "Send another bot", format!("Send another bot to {title}?"), consequence, bot_page(&id));
+    let page = asked(
+        &visit,
+        "bots",
+        Question { verb: "Send another bot", text: format!("Send another bot to {title}?"), consequence },
+        bot_page(&id),
+    );
     show(&visit, StatusCode::OK, &ConfirmPage { is_grave: false, ..page })
 }
 
@@ -110,7 +120,12 @@ pub(crate) async fn retry(Path(id): Path<String>, Posted { visit, fields }: Post
 
 fn priority_page(visit: &Visit, bot: &Bot, title: &str, value: String, error: String) -> ConfirmPage {
     let consequence = "A higher number goes first, from -1000 to 1000. It counts while the bot waits in the queue.";
-    let page = asked(visit, "Set priority", format!("Priority of {title}"), consequence, bot_page(&bot.id));
+    let page = asked(
+        visit,
+        "bots",
+        Question { verb: "Set priority", text: format!("Priority of {title}"), consequence },
+        bot_page(&bot.id),
+    );
     ConfirmPage { is_grave: false, priority: Some(value), etag: bot.etag.clone(), error, ..page }
 }
 
@@ -156,7 +171,12 @@ pub(crate) async fn ask_cancel(visit: Visit, Path(id): Path<String>) -> Response
         Err(refusal) => return refused_to(&visit, &refusal, &meeting_page(&id)),
     };
     let consequence = "Its bot does not join, or leaves; what was recorded until then is kept.";
-    let page = asked(&visit, "Cancel the meeting", format!("Cancel {}?", title(&meeting)), consequence, meeting_page(&id));
+    let page = asked(
+        &visit,
+        "meetings",
+        Question { verb: "Cancel the meeting", text: format!("Cancel {}?", title(&meeting)), consequence },
+        meeting_page(&id),
+    );
     show(&visit, StatusCode::OK, &ConfirmPage { etag: meeting.etag, ..page })
 }
 

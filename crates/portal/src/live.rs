@@ -33,9 +33,10 @@ pub(crate) async fn listen(visit: Visit, Query(wanted): Query<Wanted>) -> Respon
     }
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let hello = stream::once(async { Ok(Event::default().event("open").data("").retry(Duration::from_secs(2))) });
+    // An event without data is none to a browser.
+    let hello = stream::once(async { Ok(Event::default().event("hello").data("1").retry(Duration::from_secs(2))) });
     let news =
-        news(feed.into_body().into_data_stream(), ticks).map(|name| Ok::<_, Infallible>(Event::default().event(name).data("")));
+        news(feed.into_body().into_data_stream(), ticks).map(|name| Ok::<_, Infallible>(Event::default().event(name).data("1")));
     Sse::new(hello.chain(news)).keep_alive(KeepAlive::default()).into_response()
 }
 

@@ -128,6 +128,7 @@ fn notice(did: &str) -> &'static str {
         "replayed" => "The event is sent once more; its attempts are listed below.",
         "saved" => "Saved.",
         "deleted" => "Deleted.",
+        "revoked" => "The key was revoked.",
         _ => "",
     }
 }
@@ -157,6 +158,16 @@ struct ProblemPage<'a> {
     frame: Frame,
     refusal: &'a Refusal,
     back: String,
+}
+
+/// What is shown once.
+#[derive(Template)]
+#[template(path = "secret.html")]
+pub(crate) struct SecretPage {
+    pub(crate) frame: Frame,
+    pub(crate) words: &'static str,
+    pub(crate) secret: String,
+    pub(crate) back: String,
 }
 
 /// The page of a refusal, in the words of whoever refused.

@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
 #[serde(default)]
 pub(crate) struct Place {
     pub(crate) place: Option<u64>,
+    pub(crate) tier: String,
+    pub(crate) waits_for: Option<String>,
     pub(crate) estimated_start_at: At,
 }
 
@@ -222,6 +224,13 @@ pub(crate) struct Key {
     pub(crate) revoked_at: At,
 }
 
+/// A new key.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MadeKey {
+    pub(crate) key: String,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Keys {
@@ -252,15 +261,52 @@ pub(crate) struct Audit {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Forecast {
-    pub(crate) hours: Vec<ForecastHour>,
-    pub(crate) slots: Option<u64>,
+    pub(crate) buckets: Vec<Quarter>,
+    pub(crate) places: u64,
+    pub(crate) most: u64,
+    pub(crate) shortfall: u64,
+    #[serde(deserialize_with = "readable")]
+    pub(crate) first_shortfall_at: At,
+    pub(crate) is_partial: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ForecastHour {
+pub(crate) struct Quarter {
+    #[serde(deserialize_with = "readable")]
     pub(crate) starts_at: At,
     pub(crate) bots: u64,
+}
+
+/// Places for bots.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Capacity {
+    pub(crate) places: u64,
+    pub(crate) held: Option<u64>,
+    pub(crate) is_exhausted: bool,
+    pub(crate) reason: Option<String>,
+    pub(crate) changed_at: At,
+}
+
+/// Who waits, in order.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Queue {
+    pub(crate) entries: Vec<QueueEntry>,
+    pub(crate) length: u64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueueEntry {
+    pub(crate) bot_id: String,
+    pub(crate) priority: i64,
+    pub(crate) place: u64,
+    pub(crate) tier: String,
+    pub(crate) waits_for: Option<String>,
+    pub(crate) estimated_start_at: At,
+    pub(crate) waiting_since: At,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

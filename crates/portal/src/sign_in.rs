@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::Utc;
 use serde::Deserialize;
@@ -96,7 +96,7 @@ fn form(
 
 /// Takes the key.
 pub(crate) async fn enter(State(portal): State<Arc<Portal>>, request: Request) -> Response {
-    let headers = request.headers().clone();
+    let (headers, with) = (request.headers().clone(), request.extensions().clone());
     let known = session::of(&headers, &portal.sealer, &portal.ended, Utc::now());
     let fields = match Fields::read(request).await {
         Ok(fields) => fields,
@@ -108,7 +108,7 @@ pub(crate) async fn enter(State(portal): State<Arc<Portal>>, request: Request) -
         return refused(&portal, &headers, &refusal);
     }
     let key = fields.get("key").to_owned();
-    if let Err(refusal) = verified(&portal, &headers, &key).await {
+    if let Err(refusal) = verified(&portal, &headers, &with, &key).await {
         let error = if refusal.status == StatusCode::UNAUTHORIZED {
             "This key is unknown, revoked or expired.".into()
         } else {
@@ -129,7 +129,7 @@ pub(crate) async fn enter(State(portal): State<Arc<Portal>>, request: Request) -
     }
 }
 
-async fn verified(portal: &Portal, headers: &HeaderMap, key: &str) -> Result<Me, Refusal> {
+async fn verified(portal: &Portal, headers: &HeaderMap, with: &Extensions, key: &str) -> Result<Me, Refusal> {
     let unusable = |detail| Refusal::of(StatusCode::UNPROCESSABLE_ENTITY, "No key", detail);
     if key.is_empty() {
         return Err(unusable("Give the key."));
@@ -137,7 +137,7 @@ async fn verified(portal: &Portal, headers: &HeaderMap, key: &str) -> Result<Me,
     if key.len() > LONGEST_KEY || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(unusable("This is no key: keys begin with mbk_ and are printed by controller keys create."));
     }
-    Client::new(portal.api.clone(), headers, Some(key)).get("/v1/me").await
+    Client::new(portal.api.clone(), headers, with, Some(key)).get("/v1/me").await
 }
 
 /// Ends the session.

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::client::{Refusal, given, object, query, segment};
-use crate::page::{Frame, refused_to, show};
+use crate::confirm::{Question, asked};
+use crate::page::{Frame, SecretPage, refused_to, show};
 use crate::shapes::{Attempt, Deliveries, Delivery, Webhook, Webhooks, WithSecret};
 use crate::visit::{Fields, Posted, Visit, done};
 use crate::words;
@@ -93,20 +94,11 @@ pub(crate) async fn list(visit: Visit) -> Response {
     }
 }
 
-#[derive(Template)]
-#[template(path = "webhook_secret.html")]
-struct SecretPage {
-    frame: Frame,
-    id: String,
-    secret: String,
-    is_new: bool,
-}
-
-fn secret(visit: &Visit, body: Value, is_new: bool) -> Response {
+fn secret(visit: &Visit, body: Value) -> Response {
     let WithSecret { webhook, secret } = serde_json::from_value(body).unwrap_or_default();
     let frame = Frame::new(visit, "webhooks", "The webhook's secret");
-    let page = SecretPage { frame, id: segment(&webhook.id), secret, is_new };
-    show(visit, StatusCode::OK, &page)
+    let words = "This is its secret. It is shown this once: keep it where the receiver verifies signatures.";
+    show(visit, StatusCode::OK, &SecretPage { frame, words, secret, back: format!("{LIST}/{}", segment(&webhook.id)) })
 }
 
 /// Makes one, and shows its secret once.
@@ -119,7 +111,7 @@ pub(crate) async fn create(Posted { visit, fields }: Posted) -> Response {
         ("event_types", (!events.is_empty()).then(|| json!(events))),
     ]);
     match visit.client.post("/v1/webhooks", fields.once(), body).await {
-        Ok(answer) => secret(&visit, answer.body, true),
+        Ok(answer) => secret(&visit, answer.body),
         Err(refusal) if refusal.status == StatusCode::UNPROCESSABLE_ENTITY => match page(&visit, fields, refusal.detail).await {
             Ok(page) => show(&visit, StatusCode::UNPROCESSABLE_ENTITY, &page),
             Err(refusal) => refused_to(&visit, &refusal, LIST),
@@ -217,20 +209,6 @@ pub(crate) async fn one(visit: Visit, Path(id): Path<String>, Query(place): Quer
     show(&visit, StatusCode::OK, &page)
 }
 
-#[derive(Template)]
-#[template(path = "confirm.html")]
-struct ConfirmPage {
-    frame: Frame,
-    question: String,
-    consequence: &'static str,
-    verb: &'static str,
-    is_grave: bool,
-    back: String,
-    etag: String,
-    priority: Option<String>,
-    error: String,
-}
-
 /// What can be done with a webhook, asked for once more.
 fn question(verb: &str) -> Option<(&'static str, &'static str, &'static str)> {
     Some(match verb {
@@ -252,14 +230,10 @@ pub(crate) async fn ask(visit: Visit, Path((id, verb)): Path<(String, String)>) 
             Refusal::of(StatusCode::NOT_FOUND, "There is no such page", "A webhook can be tested, rotated, enabled and deleted.");
         return refused_to(&visit, &refusal, LIST);
     };
-    let frame = Frame::new(&visit, "webhooks", question);
-    let back = format!("{LIST}/{}", segment(&id));
-    let (is_grave, etag, error) = (verb == "Delete", String::new(), String::new());
-    show(
-        &visit,
-        StatusCode::OK,
-        &ConfirmPage { frame, question: question.into(), consequence, verb, is_grave, back, etag, priority: None, error },
-    )
+    let question = Question { verb, text: question.into(), consequence };
+    let mut page = asked(&visit, "webhooks", question, format!("{LIST}/{}", segment(&id)));
+    page.is_grave = verb == "Delete";
+    show(&visit, StatusCode::OK, &page)
 }
 
 /// Does it.
@@ -268,10 +242,9 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
     let client = &visit.client;
     let answered = match verb.as_str() {
         "test" => client.post(&format!("{path}/test"), fields.once(), json!({})).await.map(|_| done(&back, "tested")),
-        "rotate" => client
-            .post(&format!("{path}/rotate"), fields.once(), json!({}))
-            .await
-            .map(|answer| secret(&visit, answer.body, false)),
+        "rotate" => {
+            client.post(&format!("{path}/rotate"), fields.once(), json!({})).await.map(|answer| secret(&visit, answer.body))
+        }
         "enable" => enable(client, &path).await.map(|()| done(&back, "saved")),
         "delete" => client.delete(&path).await.map(|_| done(LIST, "deleted")),
         _ => Err(Refusal::of(

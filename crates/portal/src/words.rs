@@ -82,6 +82,18 @@ pub(crate) fn whose_short(attribution: Attribution) -> &'static str {
     }
 }
 
+/// What a bot waits for.
+pub(crate) fn holds_back(reason: &str) -> &'static str {
+    match reason {
+        "capacity" => "Every place is taken",
+        "machine" => "This machine has no room for another bot",
+        "cluster" => "The cluster has no room for another bot",
+        "organization_at_once" => "The organization has as many bots at work as it may",
+        "organization_per_day" => "The organization has had its bots for today",
+        _ => "No place is free",
+    }
+}
+
 /// What a class of outcome says of the recording.
 pub(crate) fn class(class: OutcomeClass) -> &'static str {
     match class {

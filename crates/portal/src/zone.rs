@@ -78,11 +78,6 @@ impl Zone {
         Stamp { iso, day, clock: local.format(clock).to_string(), relative: relative(at - self.now) }
     }
 
-    /// The hour of an instant, such as `17`.
-    pub(crate) fn hour(&self, at: DateTime<Utc>) -> String {
-        at.with_timezone(&self.tz).format("%H").to_string()
-    }
-
     /// As a field for date and time wants it.
     pub(crate) fn field(&self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.tz).format("%Y-%m-%dT%H:%M").to_string()

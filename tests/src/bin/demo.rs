@@ -2,13 +2,14 @@
 //!
 //! A practice room with two talking participants, a meeting scheduled now in the embedded store, the bot in the lobby,
 //! admitted, recording, the host ending the call, and the files. `--platform` says through whose client the bot joins.
-//! With `--meeting-url` it records a real call instead. Exit status 0 only if everything was verified, 64 for an address or a
+//! With `--meeting-url` it records a real call instead. The portal's address comes first, so that one can watch; on a terminal it goes on
+//! being served after the recording, until an interrupt. Exit status 0 only if everything was verified, 64 for an address or a
 //! platform that is none, 130 after an interrupt, which calls the bot back.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::cell::OnceCell;
-use std::io::Write as _;
+use std::cell::{Cell, OnceCell};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -79,6 +80,9 @@ async fn main() -> ExitCode {
             }
         },
         () = interrupted() => {
+            if progress.is_over.get() {
+                return ExitCode::SUCCESS;
+            }
             call_back(&progress).await;
             ExitCode::from(INTERRUPTED)
         }
@@ -93,7 +97,21 @@ async fn demo(args: &Args, progress: &Progress) -> Result<()> {
         Some(url) => real_call(url, &run, progress).await?,
         None => practice_call(args, &run, progress).await?,
     };
-    report(&recorded, &run, args.meeting_url.is_none())
+    report(&recorded, &run, args.meeting_url.is_none())?;
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::env::var_os("CI").is_none() {
+        println!("\nPlay it in the portal: {}/portal/bots/{}\nCtrl-C ends it.", recorded.portal, recorded.instance.id);
+        progress.is_over.set(true);
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// The whole product on this machine, with its portal open to whoever sits here.
+async fn stack(run: &Path, practice_origin: Option<&str>, progress: &Progress) -> Result<Rc<Stack>> {
+    let stack =
+        Rc::new(Stack::start(run, practice_origin, &[("API_ACCESS", "danger_open"), ("LIVE_PICTURE_SECONDS", "3")]).await?);
+    progress.say(format_args!("watch it in the portal: {}/portal/", stack.http));
+    Ok(stack)
 }
 
 /// Ends at the first interrupt, or when asked to terminate.
@@ -127,6 +145,8 @@ struct Recorded {
     instance: BotInstance,
     timeline: Vec<TimelineEvent>,
     folder: PathBuf,
+    /// Where the portal is.
+    portal: String,
 }
 
 /// Lines with the time since the start.
@@ -134,11 +154,13 @@ struct Progress {
     begun: Instant,
     /// Set once a bot may be under way.
     scheduled: OnceCell<(Rc<Stack>, MeetingPath)>,
+    /// Everything is recorded and verified, and the portal is served for as long as somebody looks.
+    is_over: Cell<bool>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { begun: Instant::now(), scheduled: OnceCell::new() }
+        Self { begun: Instant::now(), scheduled: OnceCell::new(), is_over: Cell::new(false) }
     }
 
     /// Schedules a meeting and keeps it in mind for an interrupt.
@@ -156,6 +178,7 @@ impl Progress {
 
 async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<Recorded> {
     let room = PracticeRoom::start(run).await?;
+    let stack = stack(run, Some(&room.origin), progress).await?;
     room.open(ROOM, json!({"lobby": true})).await?;
     progress.say(format_args!("practice room open, joined as on {}; look at it: {}/rooms/{ROOM}", args.platform, room.origin));
     let _people = participants(&room, run)?;
@@ -163,9 +186,8 @@ async fn practice_call(args: &Args, run: &Path, progress: &Progress) -> Result<R
         room.wait_for(ROOM, role, "in_call", Duration::from_secs(60)).await?;
     }
     progress.say("two participants are in the call, with real WebRTC picture and sound");
-    let stack = Rc::new(Stack::start(run, Some(&room.origin), &[]).await?);
     let meeting = progress.schedule(&stack, &format!("practice:{}/{ROOM}", args.platform))?;
-    progress.say(format_args!("scheduled {meeting} in the embedded store; controller at {}", stack.http));
+    progress.say(format_args!("scheduled {meeting} in the embedded store"));
     let limit = Duration::from_secs(120);
     let guest = tokio::select! {
         guest = room.wait_for(ROOM, "guest", "waiting", limit) => guest?,
@@ -200,7 +222,7 @@ fn participants(room: &PracticeRoom, run: &Path) -> Result<[Process; 2]> {
 }
 
 async fn real_call(url: &str, run: &Path, progress: &Progress) -> Result<Recorded> {
-    let stack = Rc::new(Stack::start(run, None, &[]).await?);
+    let stack = stack(run, None, progress).await?;
     let meeting = progress.schedule(&stack, url)?;
     progress.say(format_args!("scheduled {meeting}; admit \"{BOT_NAME}\" in the call; it leaves when everybody has left"));
     finish(&stack, &meeting, progress).await
@@ -214,7 +236,7 @@ async fn finish(stack: &Stack, meeting: &MeetingPath, progress: &Progress) -> Re
         return Err(unsuccessful(&instance, stack));
     }
     let folder = stack.recording_folder(&instance)?;
-    Ok(Recorded { instance, timeline, folder })
+    Ok(Recorded { instance, timeline, folder, portal: stack.http.clone() })
 }
 
 fn unsuccessful(instance: &BotInstance, stack: &Stack) -> anyhow::Error {
@@ -242,7 +264,7 @@ async fn follow(
 }
 
 fn report(recorded: &Recorded, run: &Path, is_practice: bool) -> Result<()> {
-    let Recorded { instance, timeline, folder } = recorded;
+    let Recorded { instance, timeline, folder, .. } = recorded;
     println!("\nTimeline of {} (attempt {})", instance.id, instance.facts.attempt);
     for (index, event) in timeline.iter().enumerate() {
         let lasted = timeline.get(index + 1).map(|next| (next.occurred_at - event.occurred_at).as_seconds_f64());

@@ -68,7 +68,12 @@ fn a_launch_that_waits_for_capacity_is_kept_reported_and_given_up_when_too_late(
     let pending = seen(Phase::Launched, Evidence::Seen(RunState::Pending));
     assert_eq!(decide(&pending), Action::Wait);
     assert_eq!(decide(&Observation { evidence_for: SECOND * 181, ..pending }), Action::Alert("pending_too_long"));
-    assert!(settles(decide(&Observation { is_joinable: false, ..pending }), OutcomeKind::NoCapacity));
+    let late = Observation { is_joinable: false, ..pending };
+    assert!(settles(decide(&Observation { evidence_for: SECOND * 181, ..late }), OutcomeKind::NoCapacity));
+    assert!(settles(decide(&Observation { is_meeting_on: false, ..late }), OutcomeKind::NoCapacity));
+    let stuck = Observation { trouble: Some(TroubleKind::Unschedulable), ..late };
+    assert!(settles(decide(&stuck), OutcomeKind::NoCapacity));
+    assert_eq!(decide(&late), Action::Wait, "it got its place at the last moment, and its pod is on the way");
 }
 
 #[test]

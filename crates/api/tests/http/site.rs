@@ -61,8 +61,8 @@ impl Site {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
         let bucket = tempfile::tempdir().unwrap();
         let recordings_url = format!("file://{}", bucket.path().display());
-        let ageing = std::time::Duration::from_secs(300);
-        let mut settings = Settings { max_live: 4, recordings_url, ageing, ..Settings::default() };
+        let mut settings =
+            Settings { max_live: 4, recordings_url, ageing: std::time::Duration::from_secs(300), ..Settings::default() };
         change(&mut settings);
         let stop = CancellationToken::new();
         let router = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));

@@ -153,3 +153,32 @@ async fn a_webhook_is_added_tested_rotated_and_deleted_without_any_script() {
         assert!(says.contains(action), "{action}: {says}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_shown_once_and_revoked_and_its_sessions_end() {
+    let site = Site::start(Access::Keys).await;
+    let browser = site.browser();
+    let tab = site.signed_in(&browser, "operations", Role::Admin).await;
+    tab.open(&site.url("/portal/keys")).await.unwrap();
+    tab.fill("#name", "night shift").await.unwrap();
+    tab.fill("#days", "9000").await.unwrap();
+    tab.go("main form button").await.unwrap();
+    assert!(tab.says().await.unwrap().contains("1 to 3650"), "{}", tab.says().await.unwrap());
+    tab.fill("#days", "30").await.unwrap();
+    tab.go("main form button").await.unwrap();
+    let key = tab.text("document.getElementById('secret').innerText").await.unwrap();
+    assert!(key.starts_with("mbk_"), "{}", tab.says().await.unwrap());
+    let other = browser.tab().await.unwrap();
+    other.open(&site.url("/portal/bots")).await.unwrap();
+    other.fill("#key", &key).await.unwrap();
+    other.go("main button").await.unwrap();
+    assert_eq!(other.text("location.pathname").await.unwrap(), "/portal/bots");
+    tab.open(&site.url("/portal/keys")).await.unwrap();
+    assert!(!tab.says().await.unwrap().contains(key.rsplit('_').next().unwrap()));
+    tab.go("tbody tr:first-child a[href$='/revoke']").await.unwrap();
+    assert!(tab.says().await.unwrap().contains("night shift"), "{}", tab.says().await.unwrap());
+    tab.go("main form button").await.unwrap();
+    assert!(tab.says().await.unwrap().contains("The key was revoked."));
+    other.wait("location.pathname === '/portal/sign-in'", SOON * 2).await.unwrap();
+    assert!(other.says().await.unwrap().contains("expired or was revoked"));
+}

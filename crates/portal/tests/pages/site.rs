@@ -38,7 +38,9 @@ impl Site {
         let router = portal::before(api, &options).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(
+            async move { axum::serve(listener, router.into_make_service_with_connect_info::<std::net::SocketAddr>()).await },
+        );
         Self { store, origin, folder, _stop: stop.drop_guard() }
     }
 
