@@ -86,7 +86,7 @@ impl Alert {
     }
 
     pub(crate) fn wants(&self, event: &Event) -> bool {
-        event.event_type == CAPACITY_EXHAUSTED
+        event.event_type == CAPACITY_EXHAUSTED && event.organization.is_empty()
     }
 
     /// The event under the id of its period: a second one in it is told already.

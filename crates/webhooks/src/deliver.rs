@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bot_store::listing::{ListField, Listed, Listing};
 use bot_store::outbox::Event;
-use bot_store::{Commit, DocumentKey, Record, StoreError, Version, Write, clock};
+use bot_store::{Commit, DocumentKey, StoreError, Version, Write, clock};
 use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 
@@ -82,15 +82,22 @@ impl Webhooks {
     /// Begins what is due: how long the next look can wait.
     pub(crate) async fn deliver_due(self: &Arc<Self>, tries: &mut JoinSet<()>) -> Result<Duration, StoreError> {
         let now = clock::now();
+        // One alone is asked for at first: every document read is billed, and mostly nothing is due.
+        let head = self.store.list(&Listing::oldest(Listed::Pending), None, 1).await?;
+        let Some(first) = head.records.first() else { return Ok(self.pace.poll) };
+        let due_in = Listed::Pending.micros(&first.fields).unwrap_or_default() - now.timestamp_micros();
+        if let Some(due_in) = u64::try_from(due_in).ok().filter(|micros| *micros > 0) {
+            return Ok(Duration::from_micros(due_in).min(self.pace.poll));
+        }
         let head = self.store.list(&Listing::oldest(Listed::Pending), None, HEAD).await?;
         let head: Vec<(String, Pending, Version)> = head.records.iter().filter_map(Pending::of).collect();
-        let Some((_, first, _)) = head.first() else { return Ok(self.pace.poll) };
-        if first.due_at > now {
-            return Ok((first.due_at - now).to_std().unwrap_or_default().min(self.pace.poll));
-        }
         let receivers = self.receivers().await?;
         let is_due = |pending: &Pending| pending.due_at <= now;
         let due: Vec<_> = head.into_iter().filter(|(_, pending, _)| is_due(pending)).collect();
+        if due.is_empty() {
+            // A document that cannot be read stands in nobody's way.
+            return Ok(self.pace.poll);
+        }
         let mut has_moved = false;
         for (id, pending, version) in &due {
             if !receivers.get(&pending.endpoint_id).is_some_and(|receiver| receiver.is_enabled()) {
@@ -279,11 +286,6 @@ fn healed(endpoint: &Endpoint, answer: &Answer, now: DateTime<Utc>, disabled_aft
         }
     }
     (changed != *endpoint).then_some(changed)
-}
-
-/// The delivery of a record that was read, for the API.
-pub fn delivery_of(record: &Record) -> Option<(Delivery, Version)> {
-    Delivery::of(record)
 }
 
 #[cfg(test)]

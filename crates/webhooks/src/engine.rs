@@ -53,13 +53,13 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             schedule: Schedule::default(),
-            poll: Duration::from_secs(30),
+            poll: Duration::from_secs(60),
             deadline: Duration::from_secs(15),
             claim: Duration::from_secs(60),
             disabled_after: Duration::from_secs(5 * 86_400),
             kept: Duration::from_secs(7 * 86_400),
             at_once: 4,
-            tidy: Duration::from_secs(60),
+            tidy: Duration::from_secs(300),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::receiver::{Receiver, status};
 use crate::site::{Site, pace};
 
 pub(crate) async fn two_replicas_lose_nothing_and_double_nothing(url: String) {
-    const EVENTS: usize = 150;
+    const EVENTS: usize = 100;
     let site = Site::new(&url).await;
     // Every tenth is refused once.
     let receiver = Receiver::new(|n| async move { status(if n % 10 == 3 { 503 } else { 200 }) }).await;

@@ -82,7 +82,7 @@ impl Site {
             };
             tokio::select! {
                 () = webhooks.run(stop) => {}
-                () = told => panic!("the hints ended"),
+                () = async { told.await; std::future::pending().await } => {}
             }
         })
     }
