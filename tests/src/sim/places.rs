@@ -36,13 +36,15 @@ pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
     let call = instance.facts.meeting_url.native_id();
     let call = call.rsplit('-').next().and_then(|number| number.parse::<usize>().ok()).unwrap_or_default();
     let over_at = plan.calls.get(call).map_or(0, |call| call.over_at);
-    match sent(instance, moves) {
+    // A launch that failed gives its place back.
+    let launched = moves.iter().find(|moved| moved.id == instance.id && matches!(moved.phase, Phase::Launched | Phase::Joining));
+    match launched.map(|moved| moved.at) {
         None => matches!(kind, Some(Missed | NoCapacity | OrganizationLimit)),
-        Some(sent) => kind == Some(EndedBeforeAdmission) && second(sent) + TO_THE_FIRST_SEGMENT >= over_at,
+        Some(sent) => matches!(kind, Some(EndedBeforeAdmission | NoCapacity)) && second(sent) + TO_THE_FIRST_SEGMENT >= over_at,
     }
 }
 
-/// When it got its place.
+/// When it first got a place.
 fn sent(instance: &BotInstance, moves: &[Move]) -> Option<DateTime<Utc>> {
     moves.iter().find(|moved| moved.id == instance.id && moved.phase == Phase::Claimed).map(|moved| moved.at)
 }

@@ -29,9 +29,11 @@ use super::slot::{Holder, Slot};
 use super::{Advanced, InstanceRecord, Note, advance, cancel, claim, paths, slot};
 use crate::{DocumentKey, Record, Store, Write};
 
+mod places;
 mod told;
 mod twins;
 
+pub use places::*;
 pub use told::*;
 pub use twins::*;
 
@@ -88,6 +90,8 @@ rules![
     who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call,
     what_was_recorded_is_claimed_although_it_was_cancelled,
     a_finalize_run_binds_without_joining,
+    eight_controllers_take_no_more_places_than_there_are,
+    a_place_is_free_once_its_holder_has_ended_whoever_finds_out,
 ];
 
 fn now() -> DateTime<Utc> {

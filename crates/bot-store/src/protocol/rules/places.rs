@@ -1,0 +1,76 @@
+//! Places: a limit over everybody who claims at once.
+
+use bot_model::capacity::Limits;
+use bot_model::capacity::ledger::Refusal;
+
+use super::*;
+use crate::protocol::capacity::{self, claim_placed};
+
+fn limits(active: u32) -> Limits {
+    Limits { active: Some(active), ..Limits::default() }
+}
+
+async fn queued_directly(store: &Shared, id: &str) -> InstanceRecord {
+    let mut fields = Fields::new();
+    fields.insert("meeting_url".into(), json!("https://meet.google.com/abc-defg-hij"));
+    fields.insert("status".into(), json!("queued"));
+    fields.insert("created_at".into(), json!(now()));
+    let id = InstanceId::parse(id).expect("an id");
+    let write = Write::create(DocumentKey::Instance(id.clone()), fields);
+    assert!(store.commit(vec![write]).await.expect("queue").is_applied());
+    instance(store, &id).await
+}
+
+/// See its name.
+pub async fn eight_controllers_take_no_more_places_than_there_are(store: Shared) {
+    let mut records = Vec::new();
+    for number in 0..12 {
+        records.push(queued_directly(&store, &format!("b{number}")).await);
+    }
+    let tasks = (0..8).map(|number| {
+        let (store, mut records) = (Arc::clone(&store), records.clone());
+        records.rotate_left(number);
+        tokio::spawn(async move {
+            let claimer = claimer(&format!("c{number}"));
+            claim_placed(store.as_ref(), records, 2, &claimer, &limits(5), now()).await
+        })
+    });
+    let mut claimed = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        // Who is overtaken time and again gives up for now.
+        let answer = task.await.expect("a claimer");
+        claimed.extend(answer.map(|answer| answer.claimed).unwrap_or_default());
+    }
+    let mut ids: Vec<String> = claimed.iter().map(|claimed| claimed.record().instance.id.to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), claimed.len()), (5, 5));
+    let places = capacity::read(store.as_ref()).await.expect("read").expect("it is counted");
+    assert_eq!(places.ledger.holders.len(), 5);
+    let left = records.into_iter().find(|record| !ids.contains(&record.instance.id.to_string())).expect("somebody waits");
+    let answer = claim_placed(store.as_ref(), vec![left], 9, &claimer("late"), &limits(5), now()).await.expect("asked");
+    assert_eq!(answer.turned_away.first().map(|(_, refusal)| *refusal), Some(Refusal::Capacity));
+    // The versions of what was claimed are the stored ones: a launch is written on them.
+    for claimed in &claimed {
+        let job = JobName::for_instance(&claimed.record().instance.id);
+        let launched = launched(store.as_ref(), claimed, &job, now()).await.expect("launched");
+        assert!(matches!(launched, Advanced::Applied(_)), "{launched:?}");
+    }
+}
+
+/// See its name.
+pub async fn a_place_is_free_once_its_holder_has_ended_whoever_finds_out(store: Shared) {
+    let (first, second) = (queued_directly(&store, "first").await, queued_directly(&store, "second").await);
+    let take = async |record: &InstanceRecord| {
+        let answer = claim_placed(store.as_ref(), vec![record.clone()], 1, &claimer("c"), &limits(1), now()).await;
+        answer.expect("asked").claimed.len()
+    };
+    assert_eq!((take(&first).await, take(&second).await), (1, 0));
+    let live = std::collections::BTreeMap::new();
+    assert_eq!(capacity::settle_up(store.as_ref(), &live).await.expect("looked"), 0, "it lives, whatever was seen of it");
+    fail(&store, &instance(&store, &first.instance.id).await).await;
+    assert_eq!(capacity::settle_up(store.as_ref(), &live).await.expect("looked"), 1);
+    assert_eq!(take(&second).await, 1);
+    fail(&store, &instance(&store, &second.instance.id).await).await;
+    assert_eq!(capacity::ended(store.as_ref(), std::slice::from_ref(&second.instance.id)).await.expect("told"), 1);
+}
