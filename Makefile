@@ -1,6 +1,6 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz soak chaos durability endurance doctor clean
+.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz schemathesis soak chaos durability endurance doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -44,6 +44,9 @@ bench: ## Print the figures of speed and size
 
 fuzz: ## Run each fuzz target for a while (SECONDS_EACH=60)
 	@scripts/fuzz.sh
+
+schemathesis: ## Send everything to the API that its OpenAPI document allows or forbids (EXAMPLES=100 each, SEED for a run again)
+	@scripts/schemathesis.sh
 
 soak: ## Run the simulation over SEEDS seeds from SEED_START on (10000, 0)
 	@. .cache/env && cargo run --quiet --locked -p tests --bin soak -- --seeds $(or $(SEEDS),10000) --seed-start $(or $(SEED_START),0)

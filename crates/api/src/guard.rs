@@ -74,7 +74,8 @@ async fn attended(api: &Arc<Api>, mut request: Request, next: Next) -> Response 
         _ => {}
     }
     request.extensions_mut().insert(Caller(caller.clone()));
-    if request.uri().path() == "/v1/keys" && request.headers().contains_key("idempotency-key") {
+    let shows_a_secret = *request.method() == Method::POST && request.uri().path() == "/v1/keys";
+    if shows_a_secret && request.headers().contains_key("idempotency-key") {
         let detail = "an answer that shows a secret is not remembered: send no Idempotency-Key";
         return Problem::new(Kind::BadParameter, detail).into_response();
     }

@@ -99,5 +99,31 @@ pub(crate) async fn log(
         }
     })?;
     let text = text.ok_or_else(|| missing("nothing is left of this run here: it was removed, or ran on another machine"))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], plain(&text)).into_response())
+}
+
+/// Without colours and whatever else a terminal would obey: what a page made the browser say is in there too.
+fn plain(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        // A control sequence ends with its first letter.
+        plain.push_str(
+            piece.trim_start_matches(|at: char| at.is_ascii_digit() || ";:?<=>".contains(at)).get(1..).unwrap_or_default(),
+        );
+    }
+    plain.retain(|at| !at.is_control() || at == '\n' || at == '\t');
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_log_commands_no_terminal() {
+        assert_eq!(plain("\u{1b}[2m12:00\u{1b}[0m \u{1b}[38;5;1mred\u{1b}[0m\tx\n"), "12:00 red\tx\n");
+        assert_eq!(plain("\u{1b}]0;title\u{7}\r\u{9b}31m\u{1b}["), "]0;title31m");
+        assert_eq!(plain("\u{1b}[\u{e4}b"), "");
+    }
 }

@@ -33,6 +33,9 @@ struct Cli {
     /// Frames a second.
     #[arg(long, value_delimiter = ',', default_value = "15,25")]
     rates: Vec<u32>,
+    /// Measure what a live picture costs, and nothing else.
+    #[arg(long)]
+    pictures: bool,
     /// Joins to measure on each platform.
     #[arg(long, default_value_t = 5)]
     joins: usize,
@@ -57,6 +60,9 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let profile = if cfg!(debug_assertions) { "development" } else { "release" };
     println!("{} cores, load {} at the start, {profile} build", std::thread::available_parallelism()?, load()?);
+    if cli.pictures {
+        return pictures(Duration::from_secs(cli.secs)).await;
+    }
     if cli.joins > 0 {
         println!(
             "From the request to join until the bot records, in seconds; no lobby, the room's pages before the call included"
@@ -103,6 +109,42 @@ async fn joins(platform: &str, count: usize) -> Result<()> {
     let (p50, worst) = (took[took.len() / 2], took[took.len() - 1]);
     println!("| {platform} | {p50:.1} | {worst:.1} | {count} | {} |", load()?);
     Ok(())
+}
+
+/// In one call, by turns: no pictures, and one a second.
+async fn pictures(lasting: Duration) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let room = PracticeRoom::start(folder.path()).await?;
+    room.open("bench", json!({ "lobby": false })).await?;
+    let _people = room.company_process("bench", ("Clara", "clock", 1000), &["Guest1", "Guest2"], folder.path())?;
+    let bot = Bot::start(folder.path(), &room.origin).await?;
+    bot.join("practice:meet/bench", &CaptureSettings::default()).await?;
+    bot.reaches(|state| state.phase == SessionPhase::Recording && state.others_in_call == Some(3)).await?;
+    bot.stays(Duration::from_secs(8)).await?;
+    println!("| pictures | CPU s of a picture | bytes | ms to take | frames lost without, with | load |");
+    println!("|---|---|---|---|---|---|");
+    for _ in 0..3 {
+        let (idle, lost_idle) = bot.costs(lasting, async || Ok(bot.stays(lasting).await?)).await?;
+        let (mut bytes, mut took, mut count) = (0, Duration::ZERO, 0_u32);
+        let began = Instant::now();
+        let (busy, lost_busy) = bot
+            .costs(lasting, async || {
+                while began.elapsed() < lasting {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    bot.state().await?;
+                    let asked = Instant::now();
+                    bytes += bot.http.get(format!("{}/v1/session/picture", bot.base)).send().await?.bytes().await?.len();
+                    took += asked.elapsed();
+                    count += 1;
+                }
+                Ok(())
+            })
+            .await?;
+        let each = (busy - idle) / f64::from(count);
+        let millis = took.as_millis() / u128::from(count);
+        println!("| {count} | {each:.3} | {} | {millis} | {lost_idle}, {lost_busy} | {} |", bytes / count as usize, load()?);
+    }
+    bot.leave().await
 }
 
 fn load() -> Result<String> {
@@ -178,6 +220,17 @@ impl Bot {
 
     async fn reaches(&self, there: impl Fn(&SessionState) -> bool) -> Result<()> {
         until("the whole call", Duration::from_secs(120), async || Ok(there(&self.state().await?).then_some(()))).await
+    }
+
+    /// CPU seconds of the bot meanwhile, scaled to the time that was meant, and frames lost.
+    async fn costs(&self, meant: Duration, what: impl AsyncFnOnce() -> Result<()>) -> Result<(f64, u64)> {
+        let sum = |shares: &tests::usage::Shares| Share::ALL.into_iter().map(|share| shares.cpu_secs(share)).sum::<f64>();
+        let (before, lost, began) = (sum(&shares(self.process.id())), self.state().await?.media, Instant::now());
+        what().await?;
+        let scale = meant.as_secs_f64() / began.elapsed().as_secs_f64();
+        let (after, media) = (sum(&shares(self.process.id())), self.state().await?.media);
+        let gone = (media.frames_duplicated + media.frames_dropped).saturating_sub(lost.frames_duplicated + lost.frames_dropped);
+        Ok(((after - before) * scale, gone))
     }
 
     /// Polls, as a manager does, and nothing else.
