@@ -35,27 +35,27 @@ pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-goog-iap-jwt
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     /// The last part of the problem's type.
-    pub(crate) slug: String,
+    pub(crate) slug: Box<str>,
     pub(crate) title: String,
     pub(crate) detail: String,
     /// Every reason, where there are several.
     pub(crate) errors: Vec<String>,
-    pub(crate) request_id: String,
+    pub(crate) request_id: Box<str>,
 }
 
 impl Refusal {
     /// One of the portal's own.
     pub(crate) fn of(status: StatusCode, title: &str, detail: &str) -> Self {
-        let [slug, request_id] = [String::new(), String::new()];
+        let [slug, request_id] = [Box::default(), Box::default()];
         Self { status, slug, title: title.into(), detail: detail.into(), errors: Vec::new(), request_id }
     }
 
     fn read(status: StatusCode, body: &Value) -> Self {
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let errors = body["errors"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-        let slug = text("type").rsplit(':').next().unwrap_or_default().to_owned();
+        let slug = text("type").rsplit(':').next().unwrap_or_default().into();
         let title = if text("title").is_empty() { "The API could not answer".into() } else { text("title") };
-        Self { status, slug, title, detail: text("detail"), errors, request_id: text("request_id") }
+        Self { status, slug, title, detail: text("detail"), errors, request_id: text("request_id").into() }
     }
 }
 

@@ -190,7 +190,7 @@ pub(crate) async fn send(Posted { visit, fields }: Posted) -> Response {
                 (None, None) => done("/portal/meetings", did),
             }
         }
-        Err(refusal) if refusal.status == StatusCode::UNPROCESSABLE_ENTITY || refusal.slug == "conflict" => {
+        Err(refusal) if refusal.status == StatusCode::UNPROCESSABLE_ENTITY || &*refusal.slug == "conflict" => {
             again(reasons(&refusal))
         }
         Err(refusal) => refused_to(&visit, &refusal, "/portal/schedule"),

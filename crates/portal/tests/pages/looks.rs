@@ -32,8 +32,68 @@ const WIDE: &str = "(() => { const width = document.documentElement.clientWidth;
     return [...document.querySelectorAll('*')].filter((one) => one.getBoundingClientRect().right > width + 1) \
       .map((one) => one.tagName + '#' + one.id + '.' + one.className).join(' ') || 'something'; })()";
 
+/// Texts whose contrast with what lies behind them is below 4.5 (3 for large ones).
+const FAINT: &str = "(() => {
+    const parse = (text) => { const found = text.match(/[\\d.]+/g).map(Number); return found.length > 3 ? found : [...found, 1]; };
+    const light = ([r, g, b]) => [r, g, b].map((one) => one / 255).map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0);
+    const behind = (one) => { for (let up = one; up; up = up.parentElement) { const colour = parse(getComputedStyle(up).backgroundColor); if (colour[3] === 1) return colour; } return [255, 255, 255, 1]; };
+    const found = new Set();
+    for (const one of document.querySelectorAll('body *')) {
+      const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+      const box = one.getBoundingClientRect();
+      if (!text || box.width < 2 || box.height < 2 || one.closest('.hear, .skip, datalist, option, video')) continue;
+      const style = getComputedStyle(one);
+      const [a, b] = [light(parse(style.color)), light(behind(one))];
+      const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      const size = parseFloat(style.fontSize);
+      if (ratio < (size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5)) found.add(one.tagName + '.' + one.className + ' ' + ratio.toFixed(2));
+    }
+    return [...found].join(', ');
+})()";
+/// What breaks the order of headings, or has two of a kind where there may be one.
+const DISORDER: &str = "(() => {
+    const found = [];
+    const levels = [...document.querySelectorAll('h1, h2, h3, h4')].map((one) => Number(one.tagName[1]));
+    if (levels.filter((one) => one === 1).length !== 1) found.push('not one h1');
+    levels.forEach((one, index) => { if (index && one > levels[index - 1] + 1) found.push(`h${levels[index - 1]} then h${one}`); });
+    for (const name of ['main', 'header.top', 'footer']) if (document.querySelectorAll(name).length !== 1) found.push(name);
+    const ids = [...document.querySelectorAll('[id]')].map((one) => one.id);
+    ids.filter((id, index) => ids.indexOf(id) !== index).forEach((id) => found.push(`two #${id}`));
+    document.querySelectorAll('th:not([scope])').forEach((one) => found.push(`th ${one.textContent}`));
+    if (!document.documentElement.lang || !document.title) found.push('no language or title');
+    return found.join(', ');
+})()";
+
+/// Whatever can be used has a name for who cannot see it, by the browser's own reckoning.
+async fn nameless(tab: &crate::chromium::Tab) -> Vec<String> {
+    let tree = tab.call("Accessibility.getFullAXTree", serde_json::json!({})).await.unwrap();
+    let used = [
+        "link",
+        "button",
+        "textbox",
+        "searchbox",
+        "combobox",
+        "checkbox",
+        "radio",
+        "image",
+        "table",
+        "navigation",
+        "region",
+        "meter",
+        "form",
+        "DateTime",
+    ];
+    let nodes = tree["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] != true);
+    let found = nodes.filter(|node| {
+        node["role"]["value"].as_str().is_some_and(|role| used.contains(&role) && role != "table" && role != "form")
+    });
+    let is_nameless = |node: &&serde_json::Value| node["name"]["value"].as_str().is_none_or(|name| name.trim().is_empty());
+    found.filter(is_nameless).map(|node| format!("{} {}", node["role"]["value"], node["properties"])).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_keeps_the_policy_and_fits_a_phone() {
+async fn every_page_keeps_the_policy_fits_a_phone_and_can_be_read_by_everybody() {
     let site = Site::start(Access::Keys).await;
     site.populate().await;
     let browser = site.browser();
@@ -50,7 +110,45 @@ async fn every_page_keeps_the_policy_and_fits_a_phone() {
                 std::fs::write(folder.join(format!("{name}-{width}-{scheme}.png")), tab.picture(true).await.unwrap()).unwrap();
             }
             assert_eq!(wide, "", "{name} overflows at {width} px");
+            assert_eq!(tab.text(FAINT).await.unwrap(), "", "{name}, {width} px, dark: {is_dark}");
         }
+        assert_eq!(tab.text(DISORDER).await.unwrap(), "", "{name}");
+        assert_eq!(nameless(&tab).await, Vec::<String>::new(), "{name}");
         assert_eq!(tab.complaints(), Vec::<String>::new(), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_is_called_back_with_the_keyboard_alone() {
+    let site = Site::start(Access::DangerOpen).await;
+    site.populate().await;
+    let browser = site.browser();
+    let tab = browser.tab().await.unwrap();
+    tab.open(&site.url("/portal/bots/weekly-planning")).await.unwrap();
+    tab.press("Tab").await.unwrap();
+    assert_eq!(tab.text("document.activeElement.className").await.unwrap(), "skip");
+    tab.press("Enter").await.unwrap();
+    for _ in 0..2 {
+        tab.press("Tab").await.unwrap();
+    }
+    assert_eq!(tab.text("document.activeElement.dataset.key").await.unwrap(), "leave");
+    assert_ne!(tab.text("getComputedStyle(document.activeElement).outlineStyle").await.unwrap(), "none");
+    tab.eval("window.isOld = true").await.unwrap();
+    tab.press("Enter").await.unwrap();
+    tab.wait("window.isOld === undefined && document.readyState === 'complete'", std::time::Duration::from_secs(15))
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        tab.press("Tab").await.unwrap();
+        if tab.text("document.activeElement.innerText").await.unwrap() == "Leave" {
+            break;
+        }
+    }
+    tab.press("Enter").await.unwrap();
+    tab.wait(
+        "document.querySelector('main').innerText.includes('The bot was asked to leave.')",
+        std::time::Duration::from_secs(15),
+    )
+    .await
+    .unwrap();
 }

@@ -141,6 +141,18 @@ pub(crate) async fn what_was_given_up_is_replayed_under_the_same_id(url: String)
     assert!(receiver.received().iter().all(|received| received.id == failed.event_id));
 }
 
+pub(crate) async fn an_event_is_delivered_whatever_its_writer_s_clock_says(url: String) {
+    let site = Site::new(&url).await;
+    let receiver = Receiver::that_accepts().await;
+    site.endpoint(&receiver.url, None, &[]).await;
+    site.replica(pace()).await;
+    for days in [0, 3, -3] {
+        // What was decided long ago and is committed now is behind everything that was told already.
+        site.write(Event::new("bot.done", "", Utc::now() + chrono::TimeDelta::days(days), json!({}))).await;
+    }
+    receiver.until(3).await;
+}
+
 pub(crate) async fn an_event_that_is_told_once_a_period_is_delivered_once(url: String) {
     let site = Site::new(&url).await;
     let receiver = Receiver::that_accepts().await;

@@ -43,6 +43,7 @@ cases![
     delivery::who_answers_410_is_switched_off_and_gets_nothing_more,
     delivery::both_secrets_sign_while_one_is_replaced,
     delivery::what_was_given_up_is_replayed_under_the_same_id,
+    delivery::an_event_is_delivered_whatever_its_writer_s_clock_says,
     delivery::an_event_that_is_told_once_a_period_is_delivered_once,
     delivery::what_is_no_longer_kept_goes_and_the_rest_stays,
     delivery::the_way_from_event_to_receiver_is_short,
