@@ -30,8 +30,6 @@ use crate::view::{BotView, MeetingView};
 
 /// A picture of the queue is given out for this long.
 const FRESH: Duration = Duration::from_secs(2);
-/// For somebody who is not in the picture, it is taken anew after this long.
-const TOO_NEW: Duration = Duration::from_millis(200);
 /// What calls lasted is measured anew after this long.
 const HISTORY_FRESH: Duration = Duration::from_secs(300);
 /// Calls that are measured.
@@ -136,6 +134,17 @@ impl Api {
         Ok(picture)
     }
 
+    /// One that was begun after an instant.
+    async fn picture_after(&self, instant: Instant) -> Result<Arc<Picture>, StoreError> {
+        let mut kept = self.pictures.picture.lock().await;
+        if let Some(picture) = kept.as_ref().filter(|picture| picture.taken >= instant) {
+            return Ok(Arc::clone(picture));
+        }
+        let picture = Arc::new(take(self).await?);
+        *kept = Some(Arc::clone(&picture));
+        Ok(picture)
+    }
+
     /// How long bots held their places lately.
     pub(crate) async fn history(&self) -> Result<Arc<History>, StoreError> {
         let mut kept = self.pictures.history.lock().await;
@@ -187,14 +196,16 @@ impl Api {
         if bots.is_empty() {
             return Ok(None);
         }
+        let asked_at = Instant::now();
         let picture = self.picture().await?;
         let has_all = bots.iter().all(|bot| picture.place_of(bot).is_some());
-        Ok(Some(if has_all { picture } else { self.picture_since(TOO_NEW).await? }))
+        // Whoever asks meanwhile shares the one that is taken now.
+        Ok(Some(if has_all { picture } else { self.picture_after(asked_at).await? }))
     }
 }
 
 async fn take(api: &Api) -> Result<Picture, StoreError> {
-    let (store, settings, now) = (api.store(), &api.settings, clock::now());
+    let (store, settings, now, taken) = (api.store(), &api.settings, clock::now(), Instant::now());
     let mut queued = queued(store).await?;
     queued.retain(|bot| {
         let is_due = settings.window.due(bot.facts.start_time, bot.facts.end_time, now) != Due::Early;
@@ -224,7 +235,7 @@ async fn take(api: &Api) -> Result<Picture, StoreError> {
     let estimates = starts(now, places, &holding, &waiting);
     let order = queued.iter().map(|bot| Order::of(bot, settings.window.lead, settings.ageing, now)).collect();
     let entries = entries(&queued, &estimates, (&ledger, &Limits { active: places, ..limits.clone() }), (settings, now));
-    Ok(Picture { taken: Instant::now(), now, entries, places, live, ledger, history, limits, order, waiting, holding })
+    Ok(Picture { taken, now, entries, places, live, ledger, history, limits, order, waiting, holding })
 }
 
 fn entries(
@@ -303,7 +314,7 @@ pub(crate) async fn limits<'a>(
 
 /// Refuses a request that does not want to wait, where it would have to.
 pub(crate) async fn refuse_to_queue(api: &Api, organization: &str, priority: i64) -> Result<(), Problem> {
-    let mut picture = api.picture_since(TOO_NEW).await?;
+    let mut picture = api.picture_after(Instant::now()).await?;
     if !picture.limits.organizations.contains_key(organization)
         && let Some((own, _)) = organizations::read(api.store(), organization).await?
     {

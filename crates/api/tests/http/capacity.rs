@@ -70,7 +70,7 @@ pub(crate) async fn who_waits_is_told_place_and_time_and_who_does_not_want_to_is
         3,
         "a refused one leaves nothing"
     );
-    impatient["start_time"] = json!(at(7_200));
+    (impatient["start_time"], impatient["end_time"]) = (json!(at(7_200)), json!(at(9_000)));
     assert_eq!(site.post("/v1/meetings", &key, impatient).await.status, 201, "what is not due yet is scheduled");
 
     let other = site.key(Role::Viewer, &["b"]).await;
