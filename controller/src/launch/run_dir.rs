@@ -307,6 +307,11 @@ mod tests {
         drop(lock);
         // What the supervisor left behind is ended first, and only then is it known.
         let mut orphan = std::process::Command::new("sleep").arg("600").env("BOT_RUN_DIR", run.path()).spawn().unwrap();
+        // A program that was started this instant has no environment to be known by yet.
+        let environment = format!("/proc/{}/environ", orphan.id());
+        while std::fs::read(&environment).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         assert_eq!((run.state().unwrap(), run.is_known_lost()), (RunState::Running, false));
         orphan.wait().unwrap();
         assert_eq!((run.state().unwrap(), run.is_known_lost()), (RunState::Lost, true));

@@ -4,7 +4,6 @@
 //! the API would not do and show for that key, and every change is in the audit log under that key. It holds no store, no bucket and
 //! no state but the sessions that were signed out. No page needs a script; the script makes them live.
 
-
 mod assets;
 mod audit;
 mod bot;

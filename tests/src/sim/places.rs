@@ -40,7 +40,10 @@ pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
     let launched = moves.iter().find(|moved| moved.id == instance.id && matches!(moved.phase, Phase::Launched | Phase::Joining));
     match launched.map(|moved| moved.at) {
         None => matches!(kind, Some(Missed | NoCapacity | OrganizationLimit)),
-        Some(sent) => matches!(kind, Some(EndedBeforeAdmission | NoCapacity)) && second(sent) + TO_THE_FIRST_SEGMENT >= over_at,
+        Some(sent) => {
+            matches!(kind, Some(EndedBeforeAdmission | NoCapacity))
+                && second(sent) + TO_THE_FIRST_SEGMENT + plan.store_away(second(sent), over_at) >= over_at
+        }
     }
 }
 

@@ -248,6 +248,15 @@ impl Plan {
         true
     }
 
+    /// Seconds between the two at which the store is away.
+    pub fn store_away(&self, from: u64, to: u64) -> u64 {
+        let overlap = |fault: &Fault| match fault.kind {
+            FaultKind::StoreDown(secs) => (fault.at + secs).min(to).saturating_sub(fault.at.max(from)),
+            _ => 0,
+        };
+        self.faults.iter().map(overlap).sum()
+    }
+
     /// True where a clock is wrong, at first or later on.
     pub fn is_skewed(&self) -> bool {
         let jumps = |fault: &Fault| matches!(fault.kind, FaultKind::JumpController(..) | FaultKind::JumpPod(_));

@@ -265,7 +265,7 @@ fn a_pending_run_is_kept_and_reported_with_its_trouble_and_ends_typed_when_too_l
         assert_eq!(decide(&pending), Action::Wait, "{trouble:?}");
         let long = Observation { evidence_for: SECOND * 181, ..pending };
         assert_eq!(decide(&long), Action::Alert(trouble.as_str()), "{trouble:?}");
-        assert!(settles(decide(&Observation { is_joinable: false, ..pending }), kind), "{trouble:?}");
+        assert!(settles(decide(&Observation { is_joinable: false, ..long }), kind), "{trouble:?}");
     }
 }
 
