@@ -74,8 +74,7 @@ async fn attended(api: &Arc<Api>, mut request: Request, next: Next) -> Response 
         _ => {}
     }
     request.extensions_mut().insert(Caller(caller.clone()));
-    let shows_a_secret = *request.method() == Method::POST && request.uri().path() == "/v1/keys";
-    if shows_a_secret && request.headers().contains_key("idempotency-key") {
+    if shows_a_secret(request.method(), request.uri().path()) && request.headers().contains_key("idempotency-key") {
         let detail = "an answer that shows a secret is not remembered: send no Idempotency-Key";
         return Problem::new(Kind::BadParameter, detail).into_response();
     }
@@ -83,6 +82,12 @@ async fn attended(api: &Arc<Api>, mut request: Request, next: Next) -> Response 
         Ok(principal) if *request.method() == Method::POST => replay::answer(api, &principal, request, next).await,
         _ => next.run(request).await,
     }
+}
+
+/// A new key, a new webhook, a rotated one: remembered for a repetition, their secrets would lie in the store.
+fn shows_a_secret(method: &Method, path: &str) -> bool {
+    let rotates = || path.strip_prefix("/v1/webhooks/").is_some_and(|rest| rest.ends_with("/rotate"));
+    *method == Method::POST && (path == "/v1/keys" || path == "/v1/webhooks" || rotates())
 }
 
 /// Who asks: by a key or token, else by what the proxy in front vouches for.

@@ -30,6 +30,9 @@ const HANDED_ON: [HeaderName; 8] = [
 /// What Identity-Aware Proxy says of whoever it let through.
 pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-goog-iap-jwt-assertion");
 
+/// For a change whose answer shows a secret: the API does not remember it for a repetition.
+pub(crate) const NOT_REMEMBERED: &str = "";
+
 /// What the API refused, or could not do.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::client::{Refusal, given, object, segment};
+use crate::client::{NOT_REMEMBERED, Refusal, given, object, segment};
 use crate::confirm::{Question, asked};
 use crate::page::{Frame, SecretPage, refused_to, show as page_of};
 use crate::shapes::{Key, Keys, MadeKey};
@@ -77,7 +77,7 @@ pub(crate) async fn create(Posted { visit, fields }: Posted) -> Response {
         ("expires_in_days", days.map(|days| json!(days))),
     ]);
     // A remembered answer would keep the key, so the form is not named.
-    match visit.client.post("/v1/keys", "", body).await {
+    match visit.client.post("/v1/keys", NOT_REMEMBERED, body).await {
         Ok(answer) => {
             let made: MadeKey = serde_json::from_value(answer.body).unwrap_or_default();
             let frame = Frame::new(&visit, "keys", "The key was made");

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::client::{Refusal, given, object, query, segment};
+use crate::client::{NOT_REMEMBERED, Refusal, given, object, query, segment};
 use crate::confirm::{Question, asked};
 use crate::page::{Frame, SecretPage, refused_to, show};
 use crate::shapes::{Attempt, Deliveries, Delivery, Webhook, Webhooks, WithSecret};
@@ -110,7 +110,7 @@ pub(crate) async fn create(Posted { visit, fields }: Posted) -> Response {
         ("organization", given(fields.get("organization"))),
         ("event_types", (!events.is_empty()).then(|| json!(events))),
     ]);
-    match visit.client.post("/v1/webhooks", fields.once(), body).await {
+    match visit.client.post("/v1/webhooks", NOT_REMEMBERED, body).await {
         Ok(answer) => secret(&visit, answer.body),
         Err(refusal) if refusal.status == StatusCode::UNPROCESSABLE_ENTITY => match page(&visit, fields, refusal.detail).await {
             Ok(page) => show(&visit, StatusCode::UNPROCESSABLE_ENTITY, &page),
@@ -243,7 +243,7 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
     let answered = match verb.as_str() {
         "test" => client.post(&format!("{path}/test"), fields.once(), json!({})).await.map(|_| done(&back, "tested")),
         "rotate" => {
-            client.post(&format!("{path}/rotate"), fields.once(), json!({})).await.map(|answer| secret(&visit, answer.body))
+            client.post(&format!("{path}/rotate"), NOT_REMEMBERED, json!({})).await.map(|answer| secret(&visit, answer.body))
         }
         "enable" => enable(client, &path).await.map(|()| done(&back, "saved")),
         "delete" => client.delete(&path).await.map(|_| done(LIST, "deleted")),

@@ -69,8 +69,10 @@ pub(crate) async fn keys_are_made_shown_once_and_revoked_by_admins_of_everything
     let list = site.get("/v1/keys", &admin).await;
     assert!(!list.body.to_string().contains(&key) && list.body.to_string().contains(&id));
     // An answer that is remembered would hold the key for a day.
-    let repeated = Site::send(site.ask("POST", "/v1/keys", &admin).header("idempotency-key", "k").json(&wanted)).await;
-    assert_eq!(repeated.problem(), "bad-parameter");
+    for path in ["/v1/keys", "/v1/webhooks", "/v1/webhooks/x/rotate"] {
+        let repeated = Site::send(site.ask("POST", path, &admin).header("idempotency-key", "k").json(&wanted)).await;
+        assert_eq!(repeated.problem(), "bad-parameter", "{path}");
+    }
     for wrong in [
         json!({"name": "", "role": "viewer", "organizations": ["a"]}),
         json!({"name": "x", "role": "root", "organizations": ["a"]}),
