@@ -120,6 +120,10 @@ async fn settled<'a>(store: &dyn Store, record: &InstanceRecord, step: Step, out
 /// Reserves where the files go, before anything is recorded. Answers an exit code where the run has to end.
 async fn reserve_path(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunError> {
     let facts = keeper.facts();
+    if facts.gcs_path.is_some() && facts.recording.is_some() {
+        // An earlier attempt recorded there: that is where its segments are looked for.
+        return Ok(None);
+    }
     let day = facts.start_time.or(facts.created_at).unwrap_or_else(clock::now);
     let instance = keeper.record().instance.clone();
     let wanted =

@@ -6,7 +6,7 @@ use bot_model::object_prefix::ObjectPrefix;
 use serde_json::json;
 
 use super::InstanceRecord;
-use crate::{Commit, DocumentKey, Store, StoreError, Write};
+use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write};
 
 /// Reserves the wanted prefix for this instance, or the one below it where another owns that already. Asking again
 /// gives the same answer.
@@ -14,8 +14,7 @@ pub async fn reserve(store: &dyn Store, instance: &BotInstance, wanted: &ObjectP
     if owns(store, instance, wanted).await? {
         return Ok(wanted.clone());
     }
-    let below = wanted.below(&instance.id);
-    owns(store, instance, &below).await.map(|_| below)
+    own_below(store, instance, wanted).await
 }
 
 /// Reserves the wanted prefix for a pointer to this instance's files. A prefix whose owner ended without a recording (it handed its
@@ -28,8 +27,16 @@ pub async fn reserve_pointer(
     if owns(store, instance, wanted).await? || takes_over(store, instance, wanted).await? {
         return Ok(wanted.clone());
     }
+    own_below(store, instance, wanted).await
+}
+
+/// The prefix below another's, which nobody else can want.
+async fn own_below(store: &dyn Store, instance: &BotInstance, wanted: &ObjectPrefix) -> Result<ObjectPrefix, StoreError> {
     let below = wanted.below(&instance.id);
-    owns(store, instance, &below).await.map(|_| below)
+    if owns(store, instance, &below).await? {
+        return Ok(below);
+    }
+    Err(StoreError { kind: StoreErrorKind::Refused, operation: "reserve", message: "both prefixes have other owners".into() })
 }
 
 async fn takes_over(store: &dyn Store, instance: &BotInstance, prefix: &ObjectPrefix) -> Result<bool, StoreError> {
@@ -55,10 +62,18 @@ fn owned(instance: &BotInstance, prefix: &ObjectPrefix) -> Fields {
 
 async fn owns(store: &dyn Store, instance: &BotInstance, prefix: &ObjectPrefix) -> Result<bool, StoreError> {
     let key = DocumentKey::PathOwner(PathKey::derive(prefix));
-    if let Ok(Commit::Applied(_)) = store.commit(vec![Write::create(key.clone(), owned(instance, prefix))]).await {
+    let created = store.commit(vec![Write::create(key.clone(), owned(instance, prefix))]).await;
+    if let Ok(Commit::Applied(_)) = created {
         return Ok(true);
     }
-    // Taken, or the answer was lost: the document tells.
-    let owner = store.read(&key).await?;
-    Ok(owner.is_some_and(|record| record.fields.get("bot_instance_id") == Some(&json!(instance.id))))
+    // Taken, or the answer was lost: the document tells. Where there is none, nobody has it, and the write may still be on its way: to
+    // call that taken would put each attempt's segments into a place of their own.
+    match (store.read(&key).await?, created) {
+        (Some(owner), _) => Ok(owner.fields.get("bot_instance_id") == Some(&json!(instance.id))),
+        (None, Err(error)) => Err(error),
+        (None, Ok(_)) => {
+            let message = "its document came and went".to_owned();
+            Err(StoreError { kind: StoreErrorKind::Unavailable, operation: "reserve", message })
+        }
+    }
 }
