@@ -76,6 +76,9 @@ pub(super) async fn run(until_idle: bool) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Between two counts of the same statistics, however many look at them.
+const STATISTICS_KEPT: Duration = Duration::from_secs(10);
+
 /// The API with the portal before it, to serve beside health and metrics, or the server that has it on an address of its own.
 async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Router>, Option<JoinHandle<()>>), CliError> {
     let settings = Settings {
@@ -87,6 +90,7 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         webhook_allow: config.webhook_allow.clone(),
         limits: config.pace.limits.clone(),
         ageing: config.pace.ageing,
+        statistics_kept: STATISTICS_KEPT,
         oidc: config.api.oidc.clone(),
         rate: config.api.rate,
         cors_origins: config.api.cors_origins.clone(),

@@ -27,6 +27,7 @@ use crate::oidc::{Oidc, OidcSettings};
 use crate::problem::{Kind, Problem};
 use crate::queue::Pictures;
 use crate::rate::{RateSettings, Rates};
+use crate::statistics::Counts;
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
 pub const KEY_FRESH: Duration = Duration::from_secs(5);
@@ -60,6 +61,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What 100 of priority are worth in waiting; the engine's own.
     pub ageing: Duration,
+    /// For so long statistics that were counted are given out again.
+    pub statistics_kept: Duration,
 }
 
 /// The API over one store.
@@ -72,6 +75,7 @@ pub struct Api {
     pub(crate) logs: Option<Arc<dyn RunLogs>>,
     pub(crate) link_key: LinkKey,
     pub(crate) pictures: Pictures,
+    pub(crate) counts: Counts,
     pub(crate) oidc: Oidc,
     pub(crate) rates: Rates,
     objects: OnceCell<Objects>,
@@ -108,6 +112,7 @@ impl Api {
             logs,
             link_key,
             pictures: Pictures::default(),
+            counts: Counts::default(),
             oidc: Oidc::new(&settings.oidc),
             rates: Rates::new(settings.rate),
             settings,

@@ -1,7 +1,8 @@
 //! Counts: bots by phase, outcomes of a window, slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +13,7 @@ use bot_store::listing::{ListField, Listed, Listing};
 use chrono::TimeDelta;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Viewer;
@@ -36,7 +38,7 @@ pub(crate) struct StatisticsFilter {
 }
 
 /// Counts.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Statistics {
     /// Bots at this moment; the phases of ended ones count those of the window.
     bots_by_phase: BTreeMap<String, u64>,
@@ -49,7 +51,7 @@ pub(crate) struct Statistics {
 }
 
 /// Places for bots.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Slots {
     /// `MAX_LIVE_BOTS` of this controller.
     total: u64,
@@ -61,7 +63,7 @@ pub(crate) struct Slots {
 
 /// Count bots, outcomes and slots
 #[utoipa::path(get, path = "/v1/statistics", tag = "statistics", params(StatisticsFilter),
-    responses((status = 200, body = Statistics, description = "At this moment")))]
+    responses((status = 200, body = Statistics, description = "Some seconds old at most")))]
 pub(crate) async fn statistics(
     State(api): State<Arc<Api>>,
     Viewer(who): Viewer,
@@ -71,8 +73,26 @@ pub(crate) async fn statistics(
     if !(1..=MOST_HOURS).contains(&hours) {
         return Err(Problem::new(Kind::BadParameter, format!("hours wants 1 to {MOST_HOURS}")));
     }
-    let since = clock::now() - TimeDelta::hours(i64::from(hours));
     let organizations = who.principal.organizations(filter.organization.as_deref())?;
+    // Held while they are counted: who asks meanwhile gets the same.
+    let mut kept = api.counts.0.lock().await;
+    kept.retain(|_, (at, _)| at.elapsed() < api.settings.statistics_kept);
+    let key = (organizations.clone(), hours);
+    if let Some((_, statistics)) = kept.get(&key) {
+        return Ok(Json(statistics.clone()));
+    }
+    let statistics = count_all(&api, organizations, hours).await?;
+    kept.insert(key, (Instant::now(), statistics.clone()));
+    Ok(Json(statistics))
+}
+
+/// Statistics that were counted, by organizations and hours: they are some fifty counts, and a page that people keep open asks for
+/// them all the time.
+#[derive(Default)]
+pub(crate) struct Counts(Mutex<HashMap<(Option<Vec<String>>, u32), (Instant, Statistics)>>);
+
+async fn count_all(api: &Api, organizations: Option<Vec<String>>, hours: u32) -> Result<Statistics, Problem> {
+    let since = clock::now() - TimeDelta::hours(i64::from(hours));
     let sees_all = organizations.is_none();
     let of = |field: ListField, value: &str, in_window: bool| {
         let mut listing = Listing::newest(Listed::Instances).with(field, vec![value.to_owned()]);
@@ -84,14 +104,14 @@ pub(crate) async fn statistics(
     };
     let phases = Phase::ALL.map(|phase| (phase.as_str(), of(ListField::Phase, phase.as_str(), phase.is_terminal())));
     let outcomes = OutcomeKind::ALL.iter().map(|kind| (kind.as_str(), of(ListField::Outcome, kind.as_str(), true)));
-    let bots_by_phase = counted(&api, phases.into_iter().collect()).await?;
-    let mut outcomes = counted(&api, outcomes.collect()).await?;
+    let bots_by_phase = counted(api, phases.into_iter().collect()).await?;
+    let mut outcomes = counted(api, outcomes.collect()).await?;
     outcomes.retain(|_, count| *count > 0);
     let is_live = |phase: &Phase| !phase.is_terminal() && *phase != Phase::Queued;
     let used = Phase::ALL.iter().filter(|phase| is_live(phase)).filter_map(|phase| bots_by_phase.get(phase.as_str())).sum();
     let total = api.settings.max_live as u64;
     let slots = Slots { total, used: sees_all.then_some(used), free: sees_all.then_some(total.saturating_sub(used)) };
-    Ok(Json(Statistics { bots_by_phase, outcomes, hours, slots }))
+    Ok(Statistics { bots_by_phase, outcomes, hours, slots })
 }
 
 async fn counted(api: &Api, listings: Vec<(&'static str, Listing)>) -> Result<BTreeMap<String, u64>, Problem> {

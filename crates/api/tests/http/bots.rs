@@ -41,6 +41,20 @@ pub(crate) async fn bots_are_listed_read_and_counted(url: String) {
     assert_eq!(site.get("/v1/statistics?hours=0", &key).await.problem(), "bad-parameter");
 }
 
+pub(crate) async fn statistics_are_counted_once_for_everybody_who_may_see_the_same(url: String) {
+    let site = Site::with_settings(&url, |settings| settings.statistics_kept = std::time::Duration::from_secs(3_600)).await;
+    let (one, other) = (site.key(Role::Viewer, &[]).await, site.key(Role::Viewer, &[]).await);
+    let theirs = site.key(Role::Viewer, &["a"]).await;
+    site.put(instance("i0"), bot("a", "queued", &at(0))).await;
+    let queued = async |path: &str, key: &str| site.get(path, key).await.body["bots_by_phase"]["queued"].clone();
+    assert_eq!(queued("/v1/statistics", &one).await, 1);
+    site.put(instance("i1"), bot("a", "queued", &at(0))).await;
+    assert_eq!(queued("/v1/statistics", &other).await, 1, "it was counted already");
+    for (path, key) in [("/v1/statistics", &theirs), ("/v1/statistics?hours=25", &one), ("/v1/statistics?organization=a", &one)] {
+        assert_eq!(queued(path, key).await, 2, "{path} is another question");
+    }
+}
+
 pub(crate) async fn a_bot_leaves_and_its_meeting_is_armed_again(url: String) {
     let site = Site::new(&url).await;
     let key = site.key(Role::Operator, &["a"]).await;

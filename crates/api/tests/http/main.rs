@@ -57,6 +57,7 @@ cases![
     meetings::sixteen_at_once_under_one_key_make_one_meeting,
     meetings::the_seeds_names_work,
     bots::bots_are_listed_read_and_counted,
+    bots::statistics_are_counted_once_for_everybody_who_may_see_the_same,
     bots::a_bot_leaves_and_its_meeting_is_armed_again,
     bots::priority_changes_in_the_queue_alone,
     capacity::who_waits_is_told_place_and_time_and_who_does_not_want_to_is_refused,
