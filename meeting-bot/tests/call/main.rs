@@ -56,12 +56,7 @@ async fn a_call_is_recorded_from_admission_to_the_hosts_end() {
     let picture = bot.get("/v1/session/screenshot").await.bytes().await.unwrap();
     assert!(picture.starts_with(b"\x89PNG"), "no screenshot");
     let glance = bot.get("/v1/session/picture").await.bytes().await.unwrap();
-    assert!(
-        glance.starts_with(&[0xff, 0xd8]) && glance.len() * 2 < picture.len(),
-        "{} against {} bytes",
-        glance.len(),
-        picture.len()
-    );
+    assert!(glance.starts_with(&[0xff, 0xd8]) && glance.len() < 100_000, "no small picture: {} bytes", glance.len());
     replica.set("whole", "prank", 1);
     tokio::time::sleep(Duration::from_secs(2)).await; // the text alone must not end it: nothing to wait for
     assert_eq!(bot.state().await.phase, SessionPhase::Recording, "a text in the page alone ended the recording");
