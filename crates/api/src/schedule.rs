@@ -12,6 +12,7 @@ use bot_store::protocol::InstanceRecord;
 use bot_store::protocol::enqueue::{Enqueued, enqueue};
 use bot_store::{Commit, DocumentKey, Record, StoreErrorKind, Write, clock};
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -98,6 +99,9 @@ pub(crate) struct Scheduled {
     pub bot: Option<BotView>,
 }
 
+/// Seconds within which "now" is one occurrence: who asks twice in a row means one bot, also before it is in the call.
+const NOW_LASTS: i64 = 10;
+
 /// Schedules one meeting, or finds what is there.
 pub(crate) async fn schedule(api: &Api, who: &Who, new: NewMeeting) -> Result<Scheduled, Problem> {
     let now = clock::now();
@@ -113,9 +117,10 @@ pub(crate) async fn schedule(api: &Api, who: &Who, new: NewMeeting) -> Result<Sc
     }
     let probe = path(api, "probe")?;
     let first = InstanceId::derive(&owner, &url, Some(start), &probe);
-    if let Some(bot) = InstanceRecord::read(api.store(), &first).await?
-        && is_serving(&bot.instance)
-    {
+    let starts = (0..=if new.start_time.is_none() { NOW_LASTS } else { 0 }).map(|ago| start - TimeDelta::seconds(ago));
+    let known = starts.map(|start| InstanceId::derive(&owner, &url, Some(start), &probe));
+    let known = try_join_all(known.map(|id| async move { InstanceRecord::read(api.store(), &id).await })).await?;
+    if let Some(bot) = known.into_iter().flatten().find(|bot| is_serving(&bot.instance)) {
         return already_there(api, bot).await;
     }
     let is_due = api.settings.window.due(Some(start), new.end_time, now) == Due::Now;

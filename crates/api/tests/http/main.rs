@@ -49,6 +49,7 @@ cases![
     access::every_change_is_in_the_audit_log,
     meetings::a_meeting_is_scheduled_read_changed_and_cancelled,
     meetings::the_same_occurrence_is_already_there,
+    meetings::now_asked_for_twice_in_a_row_is_one_bot,
     meetings::a_meeting_that_is_due_has_its_bot_at_once,
     meetings::two_operators_at_once_have_one_winner_and_the_other_is_told,
     meetings::a_batch_judges_each_meeting_by_itself,

@@ -58,6 +58,19 @@ pub(crate) async fn the_same_occurrence_is_already_there(url: String) {
     assert_ne!(anew.body["meeting"]["id"], first.body["meeting"]["id"]);
 }
 
+pub(crate) async fn now_asked_for_twice_in_a_row_is_one_bot(url: String) {
+    let site = Site::new(&url).await;
+    let key = site.key(Role::Operator, &["a"]).await;
+    let ask = async || site.post("/v1/meetings", &key, json!({"meeting_url": ZOOM})).await;
+    let first = ask().await;
+    let asked_at = chrono::Utc::now().timestamp();
+    while chrono::Utc::now().timestamp() <= asked_at {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let again = ask().await;
+    assert_eq!((again.status, &again.body["bot"]["id"]), (200, &first.body["bot"]["id"]), "{again:?}");
+}
+
 pub(crate) async fn a_meeting_that_is_due_has_its_bot_at_once(url: String) {
     let site = Site::new(&url).await;
     let key = site.key(Role::Operator, &["a"]).await;
