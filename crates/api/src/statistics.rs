@@ -89,7 +89,10 @@ pub(crate) async fn statistics(
 /// Statistics that were counted, by organizations and hours: they are some fifty counts, and a page that people keep open asks for
 /// them all the time.
 #[derive(Default)]
-pub(crate) struct Counts(Mutex<HashMap<(Option<Vec<String>>, u32), (Instant, Statistics)>>);
+pub(crate) struct Counts(Mutex<HashMap<Question, (Instant, Statistics)>>);
+
+/// Of which organizations, over how many hours.
+type Question = (Option<Vec<String>>, u32);
 
 async fn count_all(api: &Api, organizations: Option<Vec<String>>, hours: u32) -> Result<Statistics, Problem> {
     let since = clock::now() - TimeDelta::hours(i64::from(hours));
