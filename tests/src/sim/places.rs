@@ -28,7 +28,7 @@ const TO_THE_FIRST_SEGMENT: u64 = 60;
 
 /// True for one that had no place before its call was over, or about to be.
 pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
-    use OutcomeKind::{EndedBeforeAdmission, Missed, NoCapacity, OrganizationLimit};
+    use OutcomeKind::{EndedBeforeAdmission, ManagerLost, Missed, NoCapacity, OrganizationLimit};
     let kind = instance.facts.outcome.as_ref().map(|outcome| outcome.kind);
     if instance.is_recorded() || plan.places.is_none() {
         return false;
@@ -40,8 +40,9 @@ pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
     let launched = moves.iter().find(|moved| moved.id == instance.id && matches!(moved.phase, Phase::Launched | Phase::Joining));
     match launched.map(|moved| moved.at) {
         None => matches!(kind, Some(Missed | NoCapacity | OrganizationLimit)),
+        // Where it was sent for a call that was over, it makes no difference that its run was lost, too.
         Some(sent) => {
-            matches!(kind, Some(EndedBeforeAdmission | NoCapacity))
+            matches!(kind, Some(EndedBeforeAdmission | NoCapacity | ManagerLost))
                 && second(sent) + TO_THE_FIRST_SEGMENT + plan.store_away(second(sent), over_at) >= over_at
         }
     }
