@@ -34,8 +34,6 @@ const FRESH: Duration = Duration::from_secs(2);
 const HISTORY_FRESH: Duration = Duration::from_secs(300);
 /// Calls that are measured.
 const MEASURED: usize = 100;
-/// Documents in one page.
-const PAGE: usize = 200;
 
 /// Where a bot stands in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -284,16 +282,7 @@ fn asking(
 
 async fn queued(store: &dyn Store) -> Result<Vec<BotInstance>, StoreError> {
     let listing = Listing::oldest(Listed::Instances).with(ListField::Phase, vec![Phase::Queued.as_str().to_owned()]);
-    let (mut found, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store.list(&listing, cursor.as_deref(), PAGE).await?;
-        let readable = page.records.iter().filter_map(|record| InstanceRecord::from_record(record, store.naming()).ok());
-        found.extend(readable.map(|record| record.instance));
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(found);
-        }
-    }
+    capacity::every(store, &listing).await
 }
 
 /// The limits of everybody who has a bot or waits for one.

@@ -74,10 +74,14 @@ pub async fn open(store: &dyn Store) -> Result<Places, StoreError> {
 /// Every instance between claim and end.
 pub async fn live(store: &dyn Store) -> Result<Vec<BotInstance>, StoreError> {
     let phases = Phase::ALL.into_iter().filter(|phase| holds_a_place(*phase)).map(|phase| phase.as_str().to_owned());
-    let listing = Listing::oldest(Listed::Instances).with(ListField::Phase, phases.collect());
+    every(store, &Listing::oldest(Listed::Instances).with(ListField::Phase, phases.collect())).await
+}
+
+/// Every readable instance of a list.
+pub async fn every(store: &dyn Store, listing: &Listing) -> Result<Vec<BotInstance>, StoreError> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
-        let page = store.list(&listing, cursor.as_deref(), PAGE).await?;
+        let page = store.list(listing, cursor.as_deref(), PAGE).await?;
         let readable = page.records.iter().filter_map(|record| InstanceRecord::from_record(record, store.naming()).ok());
         found.extend(readable.map(|record| record.instance));
         cursor = page.next;
