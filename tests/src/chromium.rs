@@ -168,8 +168,9 @@ impl Tab {
         Ok(self.eval(expression).await?.as_str().unwrap_or_default().to_owned())
     }
 
-    /// All that the page's main part says.
+    /// All that the page's main part says, once it has loaded: a page that leads on by itself has no main part in between.
     pub async fn says(&self) -> Result<String> {
+        self.loaded().await?;
         self.text("document.querySelector('main').innerText").await
     }
 
