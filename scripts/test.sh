@@ -43,12 +43,39 @@ suites() {
 run() {
   local threads=$1
   shift
-  cargo test --workspace --locked --no-fail-fast "$@" -- --test-threads="$threads" || failed=1
+  cargo test --workspace --locked --no-fail-fast "$@" -- --test-threads="$threads" 2>&1 | tee "$log" || second_try "$log"
+}
+
+# A real browser on a busy machine may stall for longer than any deadline. What failed in these suites, and in no other, is tried once
+# more by itself; what passes only then is named at the end, to be looked into. Nothing else gets a second try.
+with_a_browser="pages call states trouble it_one_meeting it_people it_platforms it_portal it_production_path it_canaries"
+second_try() {
+  local suite names failing
+  failing=$(scripts/failed-tests.awk "$1")
+  if [ -z "$failing" ]; then failed=1; fi # nothing was run at all
+  while read -r suite names; do
+    # Where a suite did not end, there is no list of what failed in it.
+    if [ -z "$suite" ]; then continue; fi
+    if [ -z "$names" ] || ! [[ " $with_a_browser " == *" $suite "* ]]; then
+      failed=1
+      continue
+    fi
+    echo "== second try: $suite: $names"
+    # shellcheck disable=SC2086 # names of tests, without spaces in them
+    if cargo test --workspace --locked --test="$suite" -- --test-threads=1 --exact $names </dev/null; then
+      unstable+=("$suite: $names")
+    else
+      failed=1
+    fi
+  done <<<"$failing"
 }
 
 echo "== building the binaries and the suites"
 cargo build --workspace --all-targets --locked
 failed=0
+unstable=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 several=$(($(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1))
 # These black-box suites have no browser and mostly wait.
 patient=(--test=it_kubernetes --test=it_kubernetes_stub)
@@ -60,6 +87,9 @@ echo "== black-box suites without a browser"
 run "$several" "${patient[@]}"
 echo "== black-box suites (one at a time: each has browsers of its own)"
 run 1 "${alone[@]}"
-# Again at the end, where it is read.
+# At the end, where it is read.
+for test in ${unstable[@]+"${unstable[@]}"}; do
+  echo "test: UNSTABLE: passed at the second try only: $test" >&2
+done
 if [ -z "${FIRESTORE_EMULATOR_JAR:-}" ]; then tell_of_the_missing_emulator; fi
 exit "$failed"

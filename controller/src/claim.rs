@@ -231,7 +231,7 @@ impl Engine {
             *count
         };
         tracing::error!(bot_instance_id = %id, attempt = record.instance.facts.attempt, failures, %error, "a launch failed");
-        if failures < MAX_ATTEMPTS || record.instance.is_recorded() {
+        if failures < MAX_ATTEMPTS || record.instance.may_be_recorded() {
             return claim::release(self.store.as_ref(), claimed, "the launch failed", clock::now()).await.map(drop);
         }
         lock(&self.failures).remove(id);
@@ -288,7 +288,7 @@ impl Engine {
     /// When an instance is due. What was recorded already is always due: it is to be finalized at least. And the window around
     /// the start is for the first join: a bot that was lost on its way comes back as long as the call goes on.
     pub(crate) fn due(&self, instance: &BotInstance, now: DateTime<Utc>) -> Due {
-        if instance.is_recorded() || (instance.facts.attempt > 1 && self.is_meeting_on(instance, now)) {
+        if instance.may_be_recorded() || (instance.facts.attempt > 1 && self.is_meeting_on(instance, now)) {
             return Due::Now;
         }
         self.pace.window.due(instance.facts.start_time, instance.facts.end_time, now)
@@ -308,7 +308,7 @@ impl Engine {
     /// What the next run of an instance is to do, by its document alone, so that whoever takes over decides alike.
     pub(crate) fn command_for(&self, instance: &BotInstance, now: DateTime<Utc>) -> RunCommand {
         let is_over = is_recording_over(instance) || !self.is_meeting_on(instance, now);
-        if instance.is_recorded() && is_over { RunCommand::Finalize } else { RunCommand::Record }
+        if instance.may_be_recorded() && is_over { RunCommand::Finalize } else { RunCommand::Record }
     }
 
     fn may_launch(&self, record: &InstanceRecord) -> bool {

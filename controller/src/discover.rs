@@ -183,7 +183,7 @@ impl Engine {
             let instance = &record.instance;
             let asked = instance.facts.cancel_requested_at.is_some();
             // Asked while a launch was under way that then came to nothing: it is queued, and nobody is there to obey.
-            let is_left = asked && instance.phase == Phase::Queued && !instance.is_recorded();
+            let is_left = asked && instance.phase == Phase::Queued && !instance.may_be_recorded();
             if is_left || (!asked && self.is_unwanted(instance).await?) {
                 let note = Note::new("controller", "cancel_requested");
                 match cancel::cancel(self.store.as_ref(), &record, note, now).await? {

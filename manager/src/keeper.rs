@@ -5,7 +5,9 @@ use std::time::Duration;
 use bot_model::document::{Facts, RecordingProgress};
 use bot_model::lease::{HeldLease, LeaseTimings};
 use bot_model::lifecycle::Step;
-use bot_store::protocol::run::{Renewal, end_run, freeze, freeze_again, renew, set_debug, set_greeted, set_path, set_pointer};
+use bot_store::protocol::run::{
+    Renewal, end_run, freeze, freeze_again, renew, set_debug, set_greeted, set_joining, set_path, set_pointer,
+};
 use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
 use bot_store::{Store, StoreError, clock};
 use chrono::{DateTime, Utc};
@@ -187,6 +189,12 @@ impl<'a> Keeper<'a> {
     pub async fn set_greeted(&mut self, now: DateTime<Utc>) -> Kept {
         let record = self.record.clone();
         self.rewritten(set_greeted(self.store, &record, now)).await
+    }
+
+    /// Notes that the join comes next.
+    pub async fn set_joining(&mut self) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_joining(self.store, &record)).await
     }
 
     /// Notes where the files go.

@@ -27,6 +27,7 @@ use crate::leftover;
 use crate::objects::{ObjectError, Objects};
 use crate::picture;
 use crate::retry::{store_within, verb_within};
+pub use ending::without_files;
 pub use prepare::{Prepared, prepare};
 
 /// Why a run ended without an exit code of its own.

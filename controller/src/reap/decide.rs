@@ -68,6 +68,8 @@ pub struct Observation {
     pub is_joinable: bool,
     /// There are segments in the bucket, or on a disk that the next attempt can reach.
     pub is_recorded: bool,
+    /// A run was about to join, and may have lost the store before it could say what it carried out.
+    pub is_unlooked: bool,
     /// The call is over for the bot by the document: its outcome is known, or the list of segments is frozen.
     pub is_recording_over: bool,
     /// It shall not join, or shall leave.
@@ -80,6 +82,13 @@ pub struct Observation {
     pub max_unleased: Option<Duration>,
     /// What is wrong with the run, beyond its exit code.
     pub trouble: Option<TroubleKind>,
+}
+
+impl Observation {
+    /// True where only a look into the bucket can tell that there is nothing.
+    fn may_be_recorded(&self) -> bool {
+        self.is_recorded || self.is_unlooked || self.phase == Phase::Recording
+    }
 }
 
 /// What to do.
@@ -146,7 +155,7 @@ fn adopt(seen: &Observation) -> Action {
 }
 
 fn claimed_without_run(seen: &Observation) -> Action {
-    match (seen.is_claim_stale, seen.is_recorded) {
+    match (seen.is_claim_stale, seen.may_be_recorded()) {
         (false, _) => Action::Wait,
         // What an earlier attempt recorded is finalized in any case.
         (true, true) => Action::TakeOver,
@@ -163,10 +172,10 @@ fn claimed_without_run(seen: &Observation) -> Action {
 fn pending(seen: &Observation) -> Action {
     match seen.phase {
         Phase::Claimed => adopt(seen),
-        _ if seen.is_cancelled && !seen.is_recorded => {
+        _ if seen.is_cancelled && !seen.may_be_recorded() => {
             Action::Settle { step: Step::Cancel, kind: OutcomeKind::Cancelled, why: "cancelled before its run had started" }
         }
-        _ if !seen.is_joinable && !seen.is_recorded && !is_starting(seen) => never_started(seen.trouble),
+        _ if !seen.is_joinable && !seen.may_be_recorded() && !is_starting(seen) => never_started(seen.trouble),
         _ if seen.evidence_for >= START_LIMIT => Action::Alert(seen.trouble.map_or("pending_too_long", TroubleKind::as_str)),
         _ => Action::Wait,
     }
@@ -258,10 +267,14 @@ fn broken(seen: &Observation, why: &'static str) -> Action {
 }
 
 fn refused(seen: &Observation) -> Action {
+    let is_last = seen.attempt >= MAX_ATTEMPTS;
+    if seen.may_be_recorded() && (is_last || seen.is_cancelled || !seen.is_meeting_on) {
+        return finalize(seen, "refused_before_join");
+    }
     if seen.is_cancelled || !seen.is_meeting_on {
         return given_up(seen);
     }
-    if seen.attempt >= MAX_ATTEMPTS {
+    if is_last {
         return Action::Settle {
             step: Step::Fail,
             kind: OutcomeKind::LaunchFailed,
@@ -275,11 +288,9 @@ fn refused(seen: &Observation) -> Action {
 fn crashed(seen: &Observation) -> Action {
     let finalizes = seen.phase == Phase::Finalizing || seen.is_recording_over;
     let reason = seen.trouble.map_or("run_lost", TroubleKind::as_str);
-    match (finalizes || seen.is_cancelled || !seen.is_meeting_on, seen.is_recorded) {
+    match (finalizes || seen.is_cancelled || !seen.is_meeting_on, seen.may_be_recorded()) {
+        // It may have recorded without the store's hearing of it: a run that joins nothing looks into the bucket.
         (true, true) => finalize(seen, reason),
-        // It recorded, and could not say how much of it is in the bucket: a run that joins nothing looks there.
-        (true, false) if seen.phase == Phase::Recording => finalize(seen, reason),
-        // Finalizing without a segment in the bucket: whatever there was is in no reach any more.
         (true, false) => given_up(seen),
         (false, _) if seen.attempt < MAX_ATTEMPTS => after_backoff(seen, Action::Relaunch(reason)),
         (false, true) => finalize(seen, "attempts_used_up"),
@@ -300,6 +311,16 @@ fn finalize(seen: &Observation, reason: &'static str) -> Action {
     let tried = seen.finalize_attempts.max(seen.attempt.min(BACKOFF_STEPS));
     let pause = if tried > BACKOFF_STEPS { FINALIZE_BACKOFF } else { backoff(tried) };
     if seen.evidence_for >= pause { Action::Finalize(reason) } else { Action::Wait }
+}
+
+/// How the call ended for the bot, where its run was lost and what it recorded is finalized: what a person is told if there is
+/// nothing. `None` where the document knows better, or where it was seen in the call and nothing else is known.
+pub fn lost_outcome(seen: &Observation) -> Option<OutcomeKind> {
+    match (lost_kind(seen.trouble), seen.phase) {
+        (OutcomeKind::ManagerLost, Phase::Recording | Phase::Finalizing) => None,
+        (_, phase) if seen.is_cancelled && phase != Phase::Recording => Some(OutcomeKind::AskedToLeave),
+        (kind, _) => Some(kind),
+    }
 }
 
 /// Nothing recorded, and nothing more to try.

@@ -12,6 +12,7 @@ use bot_model::lifecycle::{Phase, Status};
 use bot_model::outcome::Outcome;
 use bot_model::schedule::Due;
 use bot_store::kill_point::KillPoint;
+use bot_store::protocol::claim::Relaunch;
 use bot_store::protocol::{Advanced, InstanceRecord, capacity, claim, heartbeat};
 use bot_store::{StoreError, Version};
 use chrono::{DateTime, Utc};
@@ -21,7 +22,7 @@ use crate::discover::meetings_of;
 use crate::engine::{Engine, lock};
 use crate::launch::{Observed, RunCommand, RunKey, RunState, TroubleKind};
 use crate::metrics::Metrics;
-use decide::{Action, Evidence, Observation, decide};
+use decide::{Action, Evidence, Observation, decide, lost_outcome};
 
 /// A claim of this very controller that it does not work on any more (it was restarted) is taken up after this long.
 const OWN_CLAIM: Duration = Duration::from_secs(5);
@@ -160,7 +161,7 @@ impl Engine {
             if !self.is_certain(record, &seen, action).await {
                 continue;
             }
-            match self.act(record, runs, action, now).await {
+            match self.act(record, runs, (&seen, action), now).await {
                 Ok(()) => has_waiting |= self.remember_judged(record, runs, action),
                 Err(error) => self.failed("reap", &error),
             }
@@ -282,6 +283,7 @@ impl Engine {
         let evidence_for = memory.evidence.unchanged_for(&instance.id, (facts.attempt, evidence), at);
         let owner = facts.claim.claimed_by.as_deref().unwrap_or_default();
         let is_own = owner == self.controller_id && unchanged_for >= OWN_CLAIM;
+        let has_unsaved = unsaved.contains(&JobName::for_instance(&instance.id));
         Some(Observation {
             phase: instance.phase,
             attempt: facts.attempt,
@@ -291,7 +293,8 @@ impl Engine {
             is_claim_stale: is_own || silent.contains(owner) || unchanged_for >= self.pace.claim_ttl,
             is_meeting_on: self.is_meeting_on(instance, now),
             is_joinable: self.due(instance, now) != Due::Missed,
-            is_recorded: instance.is_recorded() || unsaved.contains(&JobName::for_instance(&instance.id)),
+            is_recorded: instance.is_recorded() || has_unsaved,
+            is_unlooked: instance.may_be_recorded(),
             is_recording_over: is_recording_over(instance),
             is_cancelled: facts.cancel_requested_at.is_some(),
             finalize_attempts: facts.finalize_attempts,
@@ -324,7 +327,7 @@ impl Engine {
         &self,
         record: &InstanceRecord,
         runs: &[Observed],
-        action: Action,
+        (seen, action): (&Observation, Action),
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let id = &record.instance.id;
@@ -348,8 +351,11 @@ impl Engine {
                 tracing::info!(bot_instance_id = %id, "a stale claim is taken over");
                 self.take_over(record, now).await?;
             }
-            Action::Relaunch(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Record, now).await?,
-            Action::Finalize(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Finalize, now).await?,
+            Action::Relaunch(reason) => self.relaunch(record, &said(reason, runs, record), RunCommand::Record, None, now).await?,
+            Action::Finalize(reason) => {
+                let outcome = lost_outcome(seen).map(|kind| Outcome::with_detail(kind, said(reason, runs, record)));
+                self.relaunch(record, &said(reason, runs, record), RunCommand::Finalize, outcome, now).await?;
+            }
             Action::Settle { step, kind, why } => {
                 if let Some(run) = runs.iter().find(|run| run.instance_id == *id && run.state == RunState::Pending) {
                     self.tell(self.launcher.stop(&run.key).await);
@@ -373,9 +379,10 @@ impl Engine {
         record: &InstanceRecord,
         reason: &str,
         command: RunCommand,
+        outcome: Option<Outcome>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let mut place = Vec::new();
+        let mut more = Relaunch { outcome, others: Vec::new() };
         if command == RunCommand::Record {
             // What makes files is never held up.
             if self.room().await.0 == 0 {
@@ -385,11 +392,11 @@ impl Engine {
                 let limits = self.limits(std::slice::from_ref(record)).await?;
                 let found = capacity::place_for(self.store.as_ref(), &record.instance, &limits, now).await?;
                 let Some(found) = found else { return Ok(()) };
-                place = found;
+                more.others = found;
             }
         }
         KillPoint::Claiming.pass(&self.controller_id).await;
-        match claim::relaunch_with(self.store.as_ref(), record, &self.claimer(), reason, place, now).await? {
+        match claim::relaunch_with(self.store.as_ref(), record, &self.claimer(), reason, more, now).await? {
             Some(claimed) => {
                 tracing::warn!(bot_instance_id = %record.instance.id, attempt = claimed.record().instance.facts.attempt, reason, "launched again");
                 self.launch(claimed, command).await;

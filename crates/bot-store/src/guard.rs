@@ -21,11 +21,13 @@ pub enum Guard {
     LiveUpload,
     /// The ledger of places changes only as it was read.
     Places,
+    /// The join is noted before it is made, so that nothing is settled before a look into the bucket.
+    JoinNoted,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DerivedName,
         Self::Attempt,
         Self::RunLease,
@@ -34,6 +36,7 @@ impl Guard {
         Self::LiveCallSlot,
         Self::LiveUpload,
         Self::Places,
+        Self::JoinNoted,
     ];
 
     /// False where a negative control has taken it away.

@@ -193,11 +193,25 @@ pub(super) async fn make_files_and_settle(
         }
         Some(Err(FinalizeError::Fenced(reason))) => Ok(fenced(&reason)),
         Some(Err(FinalizeError::Nothing)) => {
-            let outcome = Outcome::new(OutcomeKind::NoRecording);
-            settle_for_good(config, keeper, Step::Fail, outcome, Vec::new(), stop).await
+            let (step, outcome) = without_files(keeper.facts(), outcome);
+            settle_for_good(config, keeper, step, outcome, Vec::new(), stop).await
         }
         Some(Err(error)) => Ok(unmade(keeper, &error).await),
         None => Ok(given_up(keeper).await),
+    }
+}
+
+/// How an instance ends where neither bucket nor disk holds a segment.
+pub fn without_files(facts: &Facts, outcome: Outcome) -> (Step, Outcome) {
+    let was_in_the_call = facts.recording.is_some();
+    match outcome.kind {
+        OutcomeKind::Cancelled | OutcomeKind::AskedToLeave if !was_in_the_call && facts.cancel_requested_at.is_some() => {
+            (Step::Cancel, Outcome::new(OutcomeKind::Cancelled))
+        }
+        kind if was_in_the_call || kind.class() == OutcomeClass::Completed => {
+            (Step::Fail, Outcome::new(OutcomeKind::NoRecording))
+        }
+        _ => (Step::Fail, outcome),
     }
 }
 

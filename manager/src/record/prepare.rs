@@ -9,6 +9,7 @@ use bot_model::ids::{CallKey, InstanceId};
 use bot_model::lifecycle::{Phase, Step};
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::outcome::{Outcome, OutcomeKind};
+use bot_store::guard::Guard;
 use bot_store::kill_point::KillPoint;
 use bot_store::protocol::run::{Bind, Purpose, bind};
 use bot_store::protocol::slot::{Holder, Slot, acquire, is_later_occurrence, join_holder};
@@ -57,7 +58,7 @@ pub async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) 
     if !matches!(bound, Bind::Fenced(_)) {
         KillPoint::RunLeased.pass(&config.run_id).await;
     }
-    let has_recording = |record: &InstanceRecord| has_left || record.instance.is_recorded();
+    let has_recording = |record: &InstanceRecord| has_left || record.instance.may_be_recorded();
     let kept = |record| Keeper::new(store, record, config.timings, sent_at);
     match bound {
         Bind::Fenced(reason) => Ok(Prepared::Over(fenced(&reason))),
@@ -67,8 +68,11 @@ pub async fn prepare<'a>(config: &Config, store: &'a dyn Store, has_left: bool) 
             Ok(Prepared::Finalize(Box::new(kept(record)), outcome))
         }
         Bind::Bound(record) => reserve_and_wait(kept(record), has_left).await,
-        Bind::Cancelled(record) | Bind::Unusable(record, _) if has_recording(&record) => {
+        Bind::Cancelled(record) if has_recording(&record) => {
             finalize_instead(kept(record), Outcome::new(OutcomeKind::AskedToLeave)).await
+        }
+        Bind::Unusable(record, reason) if has_recording(&record) => {
+            finalize_instead(kept(record), Outcome::with_detail(OutcomeKind::InvalidDocument, reason)).await
         }
         Bind::Cancelled(record) => settled(store, &record, Step::Cancel, Outcome::new(OutcomeKind::Cancelled)).await,
         Bind::Unusable(record, reason) => {
@@ -83,9 +87,14 @@ async fn reserve_and_wait(mut keeper: Keeper<'_>, has_left: bool) -> Result<Prep
     }
     let key = keeper.facts().call_key.clone().unwrap_or_else(|| call_key(&keeper));
     match take_slot(&mut keeper, &key, has_left).await? {
-        Taken::Ours => Ok(Prepared::Join(Box::new(keeper), key)),
+        Taken::Ours => match note_join(&mut keeper).await? {
+            None => Ok(Prepared::Join(Box::new(keeper), key)),
+            Some(code) => Ok(Prepared::Over(code)),
+        },
         Taken::Given(code) => Ok(Prepared::Over(code)),
-        Taken::GaveUp(outcome) if has_left || keeper.record().instance.is_recorded() => finalize_instead(keeper, outcome).await,
+        Taken::GaveUp(outcome) if has_left || keeper.record().instance.may_be_recorded() => {
+            finalize_instead(keeper, outcome).await
+        }
         Taken::GaveUp(outcome) => {
             let step = if outcome.kind == OutcomeKind::Cancelled { Step::Cancel } else { Step::Fail };
             settled(keeper.store(), keeper.record(), step, outcome).await
@@ -135,15 +144,40 @@ async fn reserve_path(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunEr
     }
     let mut pauses = Pauses::over(STUBBORN, LONGEST_PAUSE);
     loop {
-        match keeper.set_path(&reserved).await {
-            Kept::Done => return Ok(None),
-            Kept::Fenced(reason) => return Ok(Some(fenced(&reason))),
-            Kept::Refused => return Ok(Some(ExitCode::RefusedBeforeJoin)),
-            Kept::Unreachable(error) => match pauses.next().filter(|_| error.is_transient()) {
-                Some(pause) => sleep(pause).await,
-                None => return Err(error.into()),
-            },
+        let kept = keeper.set_path(&reserved).await;
+        if let Some(written) = noted(kept, &mut pauses).await {
+            return written;
         }
+    }
+}
+
+/// Writes that the join comes next, before it does. Answers an exit code where the run has to end.
+async fn note_join(keeper: &mut Keeper<'_>) -> Result<Option<ExitCode>, RunError> {
+    if !Guard::JoinNoted.stands() {
+        return Ok(None);
+    }
+    let mut pauses = Pauses::over(STUBBORN, LONGEST_PAUSE);
+    loop {
+        let kept = keeper.set_joining().await;
+        if let Some(written) = noted(kept, &mut pauses).await {
+            return written;
+        }
+    }
+}
+
+/// What follows from a write before the join: the run goes on, ends with an exit code, fails, or (`None`, after a pause) tries again.
+async fn noted(kept: Kept, pauses: &mut Pauses) -> Option<Result<Option<ExitCode>, RunError>> {
+    match kept {
+        Kept::Done => Some(Ok(None)),
+        Kept::Fenced(reason) => Some(Ok(Some(fenced(&reason)))),
+        Kept::Refused => Some(Ok(Some(ExitCode::RefusedBeforeJoin))),
+        Kept::Unreachable(error) => match pauses.next().filter(|_| error.is_transient()) {
+            Some(pause) => {
+                sleep(pause).await;
+                None
+            }
+            None => Some(Err(error.into())),
+        },
     }
 }
 
@@ -177,7 +211,7 @@ async fn take_slot(keeper: &mut Keeper<'_>, key: &CallKey, has_left: bool) -> Re
             Ok(Slot::Lost) => {}
             Ok(Slot::Taken { holder: other, start_time }) => {
                 let is_twin = !is_later_occurrence(holder.start_time, start_time);
-                if is_twin && !has_left && !keeper.record().instance.is_recorded() {
+                if is_twin && !has_left && !keeper.record().instance.may_be_recorded() {
                     if let Some(code) = hand_over(keeper, &other).await? {
                         return Ok(Taken::Given(code));
                     }

@@ -1,16 +1,22 @@
 //! A run that ends with segments still on its disk: the next attempt carries them out before the list is frozen.
 
+use bot_model::exit_code::ExitCode;
 use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectName;
-use bot_model::outcome::OutcomeKind;
+use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::scratch::EarlierRun;
 use bot_model::session::SessionPhase;
+use bot_store::protocol::cancel::cancel;
+use bot_store::protocol::claim::{Relaunch, relaunch_with};
+use bot_store::protocol::{Advanced, Note};
 use bot_store::{DocumentKey, Write};
+use chrono::Utc;
 use manager::leftover;
+use manager::record::finalize_only;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::bench::{Bench, Capture, PART_FRAMES, decoded, epoch, record};
+use crate::bench::{Bench, Capture, PART_FRAMES, claimer, decoded, epoch, never, record};
 use crate::process::{Manager, until};
 use crate::sidecar::Sidecar;
 
@@ -91,13 +97,7 @@ async fn a_run_that_finds_the_call_over_makes_files_of_what_lies_in_the_bucket_u
     until("the segments in the bucket", async || bench.carried().await >= 3).await;
     first.signal(Signal::KILL);
     first.ended().await;
-    let record = bench.instance().await;
-    let mut unknowing = record.instance.clone();
-    unknowing.facts.recording = None;
-    let fields = unknowing.encode(bench.store.naming());
-    let write = Write::update(DocumentKey::Instance(unknowing.id), record.version, fields);
-    assert!(bench.store.commit(vec![write]).await.unwrap().is_applied());
-    assert!(!bench.instance().await.instance.is_recorded());
+    forget_the_recording(&bench).await;
     bench.relaunch().await;
 
     let other = bench.folder.path().join("second");
@@ -110,6 +110,62 @@ async fn a_run_that_finds_the_call_over_makes_files_of_what_lies_in_the_bucket_u
     let done = bench.instance().await.instance;
     assert_eq!((done.phase, done.facts.outcome.unwrap().kind), (Phase::Done, OutcomeKind::HostEnded));
     assert_eq!(decoded(&bench.file(ObjectName::Video)), (PART_FRAMES, String::new()));
+}
+
+/// The document as it stood before anything was recorded, but for the join.
+async fn forget_the_recording(bench: &Bench) {
+    let record = bench.instance().await;
+    let mut unknowing = record.instance.clone();
+    unknowing.facts.recording = None;
+    unknowing.phase = Phase::Joining;
+    let fields = unknowing.encode(bench.store.naming());
+    let write = Write::update(DocumentKey::Instance(unknowing.id), record.version, fields);
+    assert!(bench.store.commit(vec![write]).await.unwrap().is_applied());
+    let instance = bench.instance().await.instance;
+    assert!(!instance.is_recorded() && instance.may_be_recorded(), "the join was noted before it was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_meeting_is_not_settled_before_a_look_at_what_a_killed_run_carried_out() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut first = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.close_segments(3);
+    until("the segments in the bucket", async || bench.carried().await >= 3).await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+    forget_the_recording(&bench).await;
+    bench.relaunch().await;
+    bench.cancel_meeting().await;
+    let mut second = Manager::start(&bench, "record", "r2", &[sidecar.variable()]).await;
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    assert_eq!(sidecar.starts(), 1, "nothing is joined again");
+    assert_eq!(bench.instance().await.instance.phase, Phase::Done);
+    assert_eq!(decoded(&bench.file(ObjectName::Video)), (PART_FRAMES, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_look_finds_nothing_the_instance_ends_with_what_ended_its_run() {
+    for (kind, is_cancelled, phase, told) in [
+        (OutcomeKind::Evicted, false, Phase::Failed, OutcomeKind::Evicted),
+        (OutcomeKind::AskedToLeave, true, Phase::Cancelled, OutcomeKind::Cancelled),
+    ] {
+        let bench = Bench::new().await;
+        if is_cancelled {
+            let note = Note::new("controller", "cancel_requested");
+            let asked = cancel(bench.store.as_ref(), &bench.instance().await, note, Utc::now()).await.unwrap();
+            assert!(matches!(asked, Advanced::Applied(_)));
+        }
+        let more = Relaunch { outcome: Some(Outcome::new(kind)), others: Vec::new() };
+        let record = bench.instance().await;
+        relaunch_with(bench.store.as_ref(), &record, &claimer(), "evicted", more, Utc::now()).await.unwrap().unwrap();
+        let config = bench.config("r2").await;
+        assert_eq!(finalize_only(&config, bench.store.as_ref(), never()).await.unwrap(), ExitCode::Settled);
+        let ended = bench.instance().await.instance;
+        assert_eq!((ended.phase, ended.facts.outcome.unwrap().kind), (phase, told));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,6 +119,9 @@ const KILL_KNOWN: u64 = 55;
 /// Seconds from the return of what was lost to the next bot's first segment.
 const TO_A_NEW_BOT: u64 = 40;
 
+/// Out of 1,000 plans: one with an outage of up to an hour. Few, for each costs an hour of virtual time.
+const LONG_OUTAGES: u64 = 60;
+
 /// A number from `from` to `to`, both included.
 pub fn between(from: u64, to: u64) -> u64 {
     from + simulated::next() % (to - from + 1)
@@ -152,7 +155,22 @@ impl Plan {
         let plan =
             Self { seed, controllers, slots, calls, meetings, faults, refused, lost, late, kills, skews, places, places_each };
         // Drawn last, so that every other plan of this seed stays as it was.
-        if draws(350) { plan.with_places() } else { plan }
+        let plan = if draws(350) { plan.with_places() } else { plan };
+        if draws(LONG_OUTAGES) { plan.with_a_long_outage() } else { plan }
+    }
+
+    /// The same with the store, the bucket or both away for ten minutes to an hour.
+    fn with_a_long_outage(mut self) -> Self {
+        let (at, secs) = (between(20, 900), between(600, 3_600));
+        let which = between(0, 2);
+        if which != 1 {
+            self.faults.push(Fault { at, kind: FaultKind::StoreDown(secs) });
+        }
+        if which != 0 {
+            self.faults.push(Fault { at, kind: FaultKind::BucketDown(secs) });
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+        self
     }
 
     /// The same with more calls than there are places.

@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 use controller::launch::RunCommand;
 use manager::config::Config;
 use manager::keeper::{Keeper, Kept};
-use manager::record::{Prepared, prepare};
+use manager::record::{Prepared, prepare, without_files};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -149,6 +149,13 @@ async fn ended(
     progress: Option<RecordingProgress>,
     stop: &mut watch::Receiver<bool>,
 ) -> ExitCode {
+    let mut progress = progress;
+    if progress.as_ref().is_none_or(|progress| progress.segments == 0) {
+        match of_earlier_runs(pod, &keeper).await {
+            Some(found) => progress = found.or(progress),
+            None => return ExitCode::FinalizeNeeded,
+        }
+    }
     if progress.as_ref().is_none_or(|progress| progress.segments == 0) {
         let kind = if outcome.kind == OutcomeKind::AskedToLeave { outcome.kind } else { OutcomeKind::EndedBeforeAdmission };
         return settled(pod, &mut keeper, Step::Fail, Outcome::new(kind), Vec::new(), stop).await;
@@ -166,6 +173,14 @@ async fn ended(
         }
     }
     ExitCode::FinalizeNeeded
+}
+
+/// What lies in the bucket of runs that could not say so; `None` where that cannot be told.
+async fn of_earlier_runs(pod: &Pod, keeper: &Keeper<'_>) -> Option<Option<RecordingProgress>> {
+    let Some(path) = keeper.facts().gcs_path.clone() else { return Some(None) };
+    let segments = listed(pod, path.as_str()).await?.len() as u64;
+    let started_at = clock::now();
+    Some((segments > 0).then_some(RecordingProgress { started_at, ended_at: None, parts: 1, segments, bytes: 0 }))
 }
 
 /// One stay in the call.
@@ -352,7 +367,8 @@ async fn finalize(pod: &Pod, keeper: &mut Keeper<'_>, outcome: Outcome, stop: &m
         }
         Some(Err(Unmade::Fenced)) => ExitCode::Fenced,
         Some(Err(Unmade::Nothing)) => {
-            settled(pod, keeper, Step::Fail, Outcome::new(OutcomeKind::NoRecording), Vec::new(), stop).await
+            let (step, outcome) = without_files(keeper.facts(), outcome);
+            settled(pod, keeper, step, outcome, Vec::new(), stop).await
         }
         Some(Err(Unmade::Later)) | None => {
             keeper.end_run(None).await;

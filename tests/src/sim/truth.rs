@@ -8,6 +8,7 @@ use bot_model::document::BotInstance;
 use bot_model::ids::InstanceId;
 use bot_model::invariants::{Stay, Violation, no_lost_recording, one_bot_a_call, within_places};
 use bot_model::lifecycle::Phase;
+use bot_model::outcome::OutcomeKind;
 use bot_store::clock::simulated::true_now;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -137,6 +138,17 @@ impl Truth {
             no_lost_recording(instance)?;
             let Some(path) = &instance.facts.gcs_path else { continue };
             let video = bucket.video(path.as_str());
+            let raw = bucket.raw(path.as_str());
+            let has_raw = state.captured.get(&instance.id).is_some_and(|mine| mine.keys().any(|segment| raw.contains(segment)));
+            let kind = instance.facts.outcome.as_ref().map(|outcome| outcome.kind);
+            if has_raw
+                && instance.phase.is_terminal()
+                && instance.phase != Phase::Done
+                && kind != Some(OutcomeKind::FinalizeFailed)
+            {
+                let what = format!("{} ended {} ({kind:?}) with segments in the bucket", instance.id, instance.phase);
+                return Err(Violation { id: "I3", what });
+            }
             if instance.phase == Phase::Done {
                 let recorded = instance.facts.artifacts.first().map(|artifact| artifact.crc32c.clone()).unwrap_or_default();
                 if recorded != fingerprint(&video.segments) {

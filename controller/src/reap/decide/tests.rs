@@ -15,6 +15,7 @@ fn seen(phase: Phase, evidence: Evidence) -> Observation {
         is_meeting_on: true,
         is_joinable: true,
         is_recorded: false,
+        is_unlooked: false,
         is_recording_over: false,
         is_cancelled: false,
         finalize_attempts: 0,
@@ -105,6 +106,34 @@ fn a_run_lost_after_the_meeting_is_finalized_from_its_segments() {
     assert!(settles(decide(&Observation { phase: Phase::Finalizing, ..unknown }), OutcomeKind::NoRecording));
     let joining = Observation { phase: Phase::Joining, is_recorded: false, ..over };
     assert!(settles(decide(&joining), OutcomeKind::ManagerLost));
+}
+
+#[test]
+fn no_instance_whose_run_was_about_to_join_ends_before_a_look_into_the_bucket() {
+    let unlooked = |phase, evidence| Observation { is_unlooked: true, is_meeting_on: false, ..seen(phase, evidence) };
+    for phase in [Phase::Launched, Phase::Joining, Phase::WaitingRoom, Phase::Finalizing] {
+        for is_cancelled in [false, true] {
+            let lost = Observation { is_cancelled, ..unlooked(phase, LOST) };
+            assert_eq!(decide(&lost), Action::Finalize("run_lost"), "{phase}");
+        }
+    }
+    let waiting = Observation { is_joinable: false, ..unlooked(Phase::Launched, Evidence::Seen(RunState::Pending)) };
+    assert_eq!(decide(&Observation { evidence_for: SECOND * 100, is_cancelled: true, ..waiting }), Action::Wait);
+    let stale = Observation { is_claim_stale: true, is_joinable: false, ..unlooked(Phase::Claimed, Evidence::None) };
+    assert_eq!(decide(&stale), Action::TakeOver);
+    assert_eq!(decide(&unlooked(Phase::Launched, run(72))), Action::Finalize("refused_before_join"));
+    let used_up = Observation { attempt: MAX_ATTEMPTS, is_meeting_on: true, ..unlooked(Phase::Joining, LOST) };
+    assert_eq!(decide(&Observation { evidence_for: SECOND * 900, ..used_up }), Action::Finalize("attempts_used_up"));
+}
+
+#[test]
+fn what_a_person_is_told_where_the_look_finds_nothing_is_what_ended_the_run() {
+    let joining = Observation { is_unlooked: true, is_meeting_on: false, ..seen(Phase::Joining, LOST) };
+    assert_eq!(lost_outcome(&joining), Some(OutcomeKind::ManagerLost));
+    assert_eq!(lost_outcome(&Observation { is_cancelled: true, ..joining }), Some(OutcomeKind::AskedToLeave));
+    let evicted = Observation { trouble: Some(TroubleKind::Evicted), ..joining };
+    assert_eq!(lost_outcome(&evicted), Some(OutcomeKind::Evicted));
+    assert_eq!(lost_outcome(&Observation { phase: Phase::Recording, ..joining }), None);
 }
 
 #[test]
@@ -225,13 +254,14 @@ fn every_observation_has_an_answer_and_no_recording_is_cancelled_or_missed_away(
     ];
     for phase in Phase::ALL {
         for evidence in states {
-            for bits in 0..64u8 {
+            for bits in 0..128u8 {
                 let flag = |bit: u8| bits & (1 << bit) != 0;
                 let observed = Observation {
                     is_claim_stale: flag(0),
                     is_meeting_on: flag(1),
                     is_joinable: flag(2),
-                    is_recorded: true,
+                    is_recorded: flag(6),
+                    is_unlooked: !flag(6),
                     is_recording_over: flag(3),
                     is_cancelled: flag(4),
                     attempt: if flag(5) { MAX_RUNS } else { 1 },

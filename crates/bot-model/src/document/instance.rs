@@ -77,6 +77,10 @@ pub struct Facts {
     /// The list of segments that the files are made of, once frozen.
     #[serde(default)]
     pub frozen: Option<FrozenList>,
+    /// The latest attempt that held the call's slot and was about to join; 0 before. From then on more may lie in the bucket than
+    /// stands here.
+    #[serde(default)]
+    pub joining_attempt: u32,
     /// How often finalizing was begun.
     #[serde(default)]
     pub finalize_attempts: u32,
@@ -319,6 +323,12 @@ impl BotInstance {
         self.facts.recording.as_ref().is_some_and(|recording| recording.segments > 0)
     }
 
+    /// True where there may be files to make: a run was about to join, and may have lost the store before it could say what it
+    /// carried out. Only a look into the bucket tells.
+    pub fn may_be_recorded(&self) -> bool {
+        self.is_recorded() || self.facts.joining_attempt > 0
+    }
+
     /// True when this meeting document is linked already.
     pub fn is_linked(&self, path: &MeetingPath) -> bool {
         self.facts.linked_meetings.iter().any(|linked| &linked.path == path)
@@ -352,6 +362,7 @@ impl Facts {
             run: None,
             recording: None,
             frozen: None,
+            joining_attempt: 0,
             finalize_attempts: 0,
             artifacts: Vec::new(),
             raw_deleted_at: None,

@@ -10,7 +10,7 @@ use crate::{Store, StoreError};
 
 /// Cancels; what was recorded already is finished all the same. `Applied` with a terminal phase means ended; with another, that the manager was asked; asking twice is one.
 pub async fn cancel(store: &dyn Store, record: &InstanceRecord, note: Note, now: DateTime<Utc>) -> Result<Advanced, StoreError> {
-    if record.instance.phase == Phase::Queued && !record.instance.is_recorded() {
+    if record.instance.phase == Phase::Queued && !record.instance.may_be_recorded() {
         let outcome = Outcome::new(OutcomeKind::Cancelled);
         return settle(store, record, Step::Cancel, outcome, Vec::new(), note, now).await;
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bot_model::document::Claim;
 use bot_model::ids::JobName;
 use bot_model::lifecycle::{Phase, Step, next};
+use bot_model::outcome::Outcome;
 use chrono::{DateTime, Utc};
 
 use super::{Advanced, InstanceRecord, Note, advance, told};
@@ -36,7 +37,7 @@ impl Claimed {
 /// own clock, which alone can decide it. A cancelled one is claimed only to finish what it recorded.
 pub fn is_claimable(record: &InstanceRecord, is_stale: bool) -> bool {
     match record.instance.phase {
-        Phase::Queued => record.instance.facts.cancel_requested_at.is_none() || record.instance.is_recorded(),
+        Phase::Queued => record.instance.facts.cancel_requested_at.is_none() || record.instance.may_be_recorded(),
         Phase::Claimed => is_stale,
         _ => false,
     }
@@ -178,16 +179,25 @@ pub async fn relaunch(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Claimed>, StoreError> {
-    relaunch_with(store, record, claimer, reason, Vec::new(), now).await
+    relaunch_with(store, record, claimer, reason, Relaunch::default(), now).await
 }
 
-/// The same, in one commit with further writes.
+/// What goes with a relaunch.
+#[derive(Debug, Default)]
+pub struct Relaunch {
+    /// How the call ended for the bot, where the new attempt shall not join it again and nothing better is known.
+    pub outcome: Option<Outcome>,
+    /// Further writes of the same commit.
+    pub others: Vec<Write>,
+}
+
+/// The same, with more.
 pub async fn relaunch_with(
     store: &dyn Store,
     record: &InstanceRecord,
     claimer: &Claimer,
     reason: &str,
-    others: Vec<Write>,
+    more: Relaunch,
     now: DateTime<Utc>,
 ) -> Result<Option<Claimed>, StoreError> {
     let Ok(phase) = next(record.instance.phase, Step::Relaunch) else { return Ok(None) };
@@ -196,12 +206,13 @@ pub async fn relaunch_with(
     instance.facts.attempt += 1;
     instance.facts.claim = new_claim(claimer, now);
     instance.facts.run = None;
+    instance.facts.outcome = instance.facts.outcome.or(more.outcome);
     let note = Note::new("controller", "relaunched").detail(reason);
     let (_, told) = told(store.naming(), Some(record.instance.phase), &instance, note, now);
     let write =
         Write::update(DocumentKey::Instance(instance.id.clone()), record.version.clone(), instance.encode(store.naming()));
     let claimed = InstanceRecord { instance, version: record.version.clone() };
-    match store.commit(std::iter::once(write).chain(told).chain(others).collect()).await {
+    match store.commit(std::iter::once(write).chain(told).chain(more.others).collect()).await {
         Ok(Commit::Applied(versions)) => {
             Ok(versions.into_iter().next().map(|version| Claimed { record: InstanceRecord { version, ..claimed } }))
         }

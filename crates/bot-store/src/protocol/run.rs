@@ -177,6 +177,11 @@ pub async fn set_greeted(store: &dyn Store, record: &InstanceRecord, now: DateTi
     .await
 }
 
+/// Notes that the run holds the call's slot and joins next: whoever finds the instance without it looks into the bucket.
+pub async fn set_joining(store: &dyn Store, record: &InstanceRecord) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| instance.facts.joining_attempt = instance.facts.attempt).await
+}
+
 /// Where the files lie, once reserved; the first answer stands.
 pub async fn set_path(
     store: &dyn Store,
