@@ -75,9 +75,20 @@ fn a_seed_is_the_same_run_each_time() {
     }
 }
 
+/// Where the search begins: two guards are missed in rare plans alone, so that it begins shortly before one of those.
+fn first_seed(guard: Guard) -> u64 {
+    match guard {
+        Guard::Places => 200,
+        Guard::JoinNoted => 450,
+        _ => 0,
+    }
+}
+
 #[test]
 fn without_any_one_guard_some_seed_breaks_a_promise() {
-    let caught = |guard| (0..500).find_map(|seed| run_once(seed, Some(guard)).err().map(|broken| (seed, broken.violation)));
+    let caught = |guard| {
+        (first_seed(guard)..500).find_map(|seed| run_once(seed, Some(guard)).err().map(|broken| (seed, broken.violation)))
+    };
     let next = AtomicU64::new(0);
     let found = Mutex::new(Vec::new());
     on_every_core(|| {
@@ -89,5 +100,5 @@ fn without_any_one_guard_some_seed_breaks_a_promise() {
     });
     let missed: Vec<Guard> =
         found.into_inner().unwrap().into_iter().filter(|(_, caught)| !caught).map(|(guard, _)| guard).collect();
-    assert!(missed.is_empty(), "500 seeds without {missed:?} and nothing broke");
+    assert!(missed.is_empty(), "seeds up to 500 without {missed:?} and nothing broke");
 }
