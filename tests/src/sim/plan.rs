@@ -116,6 +116,8 @@ pub enum FaultKind {
 const MOST_SKEW: u64 = 300;
 /// Seconds after which a killed manager's bot has left and its pod is over.
 const KILL_KNOWN: u64 = 55;
+/// Seconds before its start from which a meeting is due.
+const LEAD: u64 = 120;
 /// Seconds from the return of what was lost to the next bot's first segment.
 const TO_A_NEW_BOT: u64 = 40;
 
@@ -226,10 +228,11 @@ impl Plan {
         })
     }
 
-    /// True where no controller could work for a minute on end while this meeting was there and its call went on.
+    /// True where no controller could work for a minute on end while this meeting was due and its call went on.
     pub fn is_unattended(&self, meeting: &Meeting) -> bool {
         let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);
-        self.is_unattended_from(meeting.written_at, over_at)
+        let due_at = meeting.starts_at.map_or(0, |start| start.saturating_sub(LEAD));
+        self.is_unattended_from(meeting.written_at.max(due_at), over_at)
     }
 
     /// True where a run was lost, and from when that could be known until its call was over nobody was there to send another.
