@@ -9,6 +9,7 @@ use bot_model::segment::{RawKind, RawName};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::history::{Asked, History, Served};
+use super::pods::Jobs;
 use super::truth::{Attended, Event, Line, stays};
 use crate::scripted_bot::{SEGMENT, template};
 
@@ -56,10 +57,22 @@ pub fn judge(history: &History) -> Judged {
         judged.violations.extend(served_well(served));
     }
     let kept = every_segment(history, &mut judged);
+    judged.violations.extend(history.jobs.iter().flat_map(jobs_well_kept));
     judged.violations.extend(outlived(history, &attended));
     judged.media_lost = media_lost(history, &attended, &kept);
     judged.recovery = recovery(&attended);
     judged
+}
+
+/// One Job an attempt (I1), and none that outlives what it was made for (I15).
+fn jobs_well_kept(jobs: &Jobs) -> Vec<Violation> {
+    let mut made: BTreeMap<&(String, String), usize> = BTreeMap::new();
+    jobs.made.iter().for_each(|job| *made.entry(job).or_default() += 1);
+    let twice = made.into_iter().filter(|(_, count)| *count > 1);
+    let twice =
+        twice.map(|((name, attempt), count)| Violation { id: "I1", what: format!("{count} Jobs {name} of attempt {attempt}") });
+    let left = jobs.left.iter().map(|what| Violation { id: "I15", what: format!("{what} is left over") });
+    twice.chain(left).collect()
 }
 
 /// I1.
@@ -175,7 +188,7 @@ fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
         let segment = (run.clone(), *part, *seq, *crc32c);
         if all.get(instance.as_str()).is_some_and(|segments| segments.contains(&segment)) {
             kept.insert(segment);
-        } else if is_excused(&history.lines, run, line.at) {
+        } else if is_excused(history, run, line.at) {
             judged.excused += 1;
         } else {
             judged.lost += 1;
@@ -186,9 +199,18 @@ fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
     kept
 }
 
-fn is_excused(lines: &[Line], run: &str, captured: DateTime<Utc>) -> bool {
+/// The faults that cost a run its disk: a pod's goes with the pod.
+fn disk_is_lost_by(history: &History) -> &'static [&'static str] {
+    match history.jobs {
+        Some(_) => &["run_kill_machine", "run_kill_whole", "run_kill_manager", "pod_deletebyforce"],
+        None => &["run_kill_machine"],
+    }
+}
+
+fn is_excused(history: &History, run: &str, captured: DateTime<Utc>) -> bool {
+    let (lines, kinds) = (&history.lines, disk_is_lost_by(history));
     let died = lines.iter().find(|line| match &line.event {
-        Event::Injected { fault, run: Some(hit), .. } => fault == "run_kill_machine" && hit == run,
+        Event::Injected { fault, run: Some(hit), .. } => kinds.contains(&fault.as_str()) && hit == run,
         _ => false,
     });
     let Some(died) = died else { return false };
@@ -218,7 +240,7 @@ fn outlived(history: &History, attended: &[Attended]) -> Vec<Violation> {
     let mut found = Vec::new();
     for line in &history.lines {
         let Event::Injected { fault, run: Some(run), .. } = &line.event else { continue };
-        if !matches!(fault.as_str(), "run_kill_manager" | "run_kill_whole" | "run_kill_machine") {
+        if !matches!(fault.as_str(), "run_kill_manager" | "run_kill_whole" | "run_kill_machine" | "pod_deletebyforce") {
             continue;
         }
         for Attended { stay, .. } in attended.iter().filter(|attended| attended.run == *run && attended.stay.from <= line.at) {

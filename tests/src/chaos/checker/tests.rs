@@ -52,7 +52,7 @@ fn good() -> History {
     let served = Served { instance: done(&id), seen: Vec::new(), events: Vec::new(), files: files() };
     let path = MeetingPath::parse("meetings/m").unwrap();
     let asked = Asked { path, call: CALL.into(), is_cancelled: false, instance: Some(id) };
-    History { lines, meetings: vec![asked], instances: vec![served] }
+    History { lines, meetings: vec![asked], instances: vec![served], jobs: None }
 }
 
 fn done(id: &InstanceId) -> bot_model::document::BotInstance {
