@@ -1,22 +1,22 @@
 //! The judge over a round's history: pure, so that it can be shown to find what it is to find. The predicates are the product's own
 //! ([`bot_model::invariants`]); what is added here holds what they cannot know against the ground truth.
 
+mod excuse;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bot_model::invariants::{Stay, Violation, done_means_done, moves_forward, no_lost_recording, one_bot_a_call};
 use bot_model::lifecycle::Phase;
 use bot_model::segment::{RawKind, RawName};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
+
+use excuse::{is_excused, trouble};
 
 use super::history::{Asked, History, Served};
 use super::pods::Jobs;
 use super::truth::{Attended, Event, Line, stays};
 use crate::scripted_bot::{SEGMENT, template};
 
-/// Of what was captured, a machine that dies with its disk may cost so much.
-pub const RPO: TimeDelta = TimeDelta::seconds(6);
-/// After the bucket is back, until the next try: the longest pause between two.
-const NEXT_TRY: TimeDelta = TimeDelta::seconds(10);
 /// No bot outlives its manager by more.
 const OUTLIVES: TimeDelta = TimeDelta::seconds(60);
 /// From a cancelled document to the last join that could not know of it.
@@ -31,7 +31,7 @@ pub struct Judged {
     pub doubled: usize,
     /// Segments that are in no file and not excused.
     pub lost: usize,
-    /// Segments that died with a machine's disk, within the RPO.
+    /// Segments that died with a run's disk, within the RPO.
     pub excused: usize,
     /// Of each bot that died in a call: seconds from the last kept segment's end to its death.
     pub media_lost: Vec<f64>,
@@ -178,7 +178,7 @@ fn segments(served: &Served) -> BTreeSet<Segment> {
     parsed.filter_map(segment).collect()
 }
 
-/// I3: every segment that was ever closed is in the files, or died with a machine within the RPO. Answers those that are kept.
+/// I3: every segment that was ever closed is in the files, or died with its disk within the RPO. Answers those that are kept.
 fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
     let all: BTreeMap<&str, BTreeSet<Segment>> =
         history.instances.iter().map(|served| (served.instance.id.as_str(), segments(served))).collect();
@@ -197,42 +197,6 @@ fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
         }
     }
     kept
-}
-
-/// The faults that cost a run its disk: a pod's goes with the pod.
-fn disk_is_lost_by(history: &History) -> &'static [&'static str] {
-    match history.jobs {
-        Some(_) => &["run_kill_machine", "run_kill_whole", "run_kill_manager", "pod_deletebyforce"],
-        None => &["run_kill_machine"],
-    }
-}
-
-fn is_excused(history: &History, run: &str, captured: DateTime<Utc>) -> bool {
-    let (lines, kinds) = (&history.lines, disk_is_lost_by(history));
-    let died = lines.iter().find(|line| match &line.event {
-        Event::Injected { fault, run: Some(hit), .. } => kinds.contains(&fault.as_str()) && hit == run,
-        _ => false,
-    });
-    let Some(died) = died else { return false };
-    let stood_still: TimeDelta =
-        lines.iter().filter(|line| is_pause_of(line, run)).map(|line| overlap(line, captured, died.at)).sum();
-    died.at - captured <= RPO + stood_still + trouble(lines, "network_bucket", captured, died.at)
-}
-
-fn is_pause_of(line: &Line, run: &str) -> bool {
-    matches!(&line.event, Event::Injected { fault, run: Some(hit), .. } if fault == "run_pause_manager" && hit == run)
-}
-
-/// How long store or bucket were in trouble within a span of time, with the pause until the next try.
-fn trouble(lines: &[Line], fault: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
-    let of = |line: &&Line| matches!(&line.event, Event::Injected { fault: name, .. } if name.starts_with(fault));
-    lines.iter().filter(of).map(|line| overlap(line, from, to)).sum()
-}
-
-fn overlap(line: &Line, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
-    let Event::Injected { secs, .. } = &line.event else { return TimeDelta::zero() };
-    let lasted = TimeDelta::milliseconds((secs * 1_000.0) as i64) + NEXT_TRY;
-    ((line.at + lasted).min(to) - line.at.max(from)).max(TimeDelta::zero())
 }
 
 /// I9.

@@ -87,7 +87,7 @@ impl Size {
         controllers: 2,
         meeting_gap_ms: (1_000, 2_000),
         fault_gap_ms: (150, 300),
-        trouble_ms: (500, 1_500),
+        trouble_ms: (400, 1_000),
         outage_ms: (2_500, 3_500),
         segments: (3, 5),
         hits: 1,

@@ -6,6 +6,8 @@ use bot_model::manifest::RecordingManifest;
 use bot_model::meeting_url::MeetingUrl;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 
+use chrono::{DateTime, Utc};
+
 use super::*;
 use crate::chaos::history::Files;
 
@@ -164,6 +166,47 @@ fn dies(fault: &str, secs: f64, more: Option<Line>) -> Vec<&'static str> {
         history.lines.push(leaves(8.0 + secs, "one", true));
         history.lines.extend(more);
     })
+}
+
+/// The same where the run is a pod.
+fn dies_as_a_pod(fault: &str, secs: f64, more: Option<Line>) -> Vec<&'static str> {
+    found(|history| {
+        history.jobs = Some(Jobs::default());
+        history.lines.retain(|line| !matches!(line.event, Event::Left { .. }));
+        history.lines.extend([captures(8.0, "r1", 3), breaks(8.0 + secs, fault, Some("r1"), 0.0)]);
+        history.lines.push(leaves(8.0 + secs, "one", true));
+        history.lines.extend(more);
+    })
+}
+
+#[test]
+fn a_pod_s_disk_goes_with_it_when_it_is_killed_and_not_when_it_is_told_to_end() {
+    for killed in ["run_kill_manager", "run_kill_whole", "run_kill_machine", "pod_deletebyforce"] {
+        assert_eq!((dies_as_a_pod(killed, 5.0, None), dies_as_a_pod(killed, 7.0, None)), (vec![], vec!["I3"]), "{killed}");
+    }
+    let away = |secs| Some(breaks(7.0, "network_bucket_outage", None, secs));
+    for told in ["pod_evict", "pod_preempt", "pod_delete", "pod_deletejob", "run_stop_manager"] {
+        assert_eq!(dies_as_a_pod(told, 1.0, None), ["I3"], "{told}");
+        // It carries out for three minutes, in which the bucket has to have been away throughout.
+        assert_eq!(
+            (dies_as_a_pod(told, 1.0, away(100.0)), dies_as_a_pod(told, 1.0, away(200.0))),
+            (vec!["I3"], vec![]),
+            "{told}"
+        );
+    }
+    assert_eq!(dies_as_a_pod("run_kill_bot", 1.0, away(600.0)), ["I3"]);
+}
+
+#[test]
+fn a_second_job_of_an_attempt_and_whatever_is_left_over_is_found() {
+    let made = |attempts: &[&str]| attempts.iter().map(|attempt| ("bot-b1".to_owned(), (*attempt).to_owned())).collect();
+    let jobs = |attempts: &[&str], left: &[&str]| {
+        let left = left.iter().map(|what| (*what).to_owned()).collect();
+        found(|history| history.jobs = Some(Jobs { made: made(attempts), left }))
+    };
+    assert_eq!(jobs(&["1", "2"], &[]), [""; 0]);
+    assert_eq!(jobs(&["1", "1"], &[]), ["I1"]);
+    assert_eq!(jobs(&["1"], &["pod bot-b1-x"]), ["I15"]);
 }
 
 #[test]

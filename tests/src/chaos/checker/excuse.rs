@@ -1,0 +1,57 @@
+//! What a lost segment is excused by: a disk that died with its run, and a bucket that could not be reached for as long.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::chaos::history::History;
+use crate::chaos::truth::{Event, Line};
+
+/// Of what was captured, a disk that dies with its run may cost so much.
+const RPO: TimeDelta = TimeDelta::seconds(6);
+/// After the bucket is back, until the next try: the longest pause between two.
+const NEXT_TRY: TimeDelta = TimeDelta::seconds(10);
+/// A pod's manager carries out for so long after SIGTERM at least, of the 300 s that the pod has by default.
+const PODS_DRAIN: TimeDelta = TimeDelta::seconds(180);
+
+/// True where a segment that was captured then may be lost.
+pub(super) fn is_excused(history: &History, run: &str, captured: DateTime<Utc>) -> bool {
+    let lines = &history.lines;
+    let mut died = lines.iter().filter_map(|line| disk_lost_at(line, run, history.jobs.is_some()));
+    died.any(|died| {
+        let still: TimeDelta = lines.iter().filter(|line| is_pause_of(line, run)).map(|line| overlap(line, captured, died)).sum();
+        died - captured <= RPO + still + trouble(lines, "network_bucket", captured, died)
+    })
+}
+
+/// When a fault cost a run its disk, at the earliest. A process that dies leaves it to the next on this machine; a pod's goes with the pod.
+fn disk_lost_at(line: &Line, run: &str, is_pod: bool) -> Option<DateTime<Utc>> {
+    let Event::Injected { fault, run: Some(hit), secs } = &line.event else { return None };
+    if hit != run {
+        return None;
+    }
+    match (fault.as_str(), is_pod) {
+        ("run_kill_machine", _) | ("run_kill_whole" | "run_kill_manager", true) => Some(line.at),
+        ("pod_deletebyforce", true) => Some(line.at + seconds(*secs)),
+        ("run_stop_manager" | "pod_evict" | "pod_preempt" | "pod_delete" | "pod_deletejob", true) => Some(line.at + PODS_DRAIN),
+        _ => None,
+    }
+}
+
+fn is_pause_of(line: &Line, run: &str) -> bool {
+    matches!(&line.event, Event::Injected { fault, run: Some(hit), .. } if fault == "run_pause_manager" && hit == run)
+}
+
+/// How long store or bucket were in trouble within a span of time, with the pause until the next try.
+pub(super) fn trouble(lines: &[Line], fault: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+    let of = |line: &&Line| matches!(&line.event, Event::Injected { fault: name, .. } if name.starts_with(fault));
+    lines.iter().filter(of).map(|line| overlap(line, from, to)).sum()
+}
+
+fn overlap(line: &Line, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
+    let Event::Injected { secs, .. } = &line.event else { return TimeDelta::zero() };
+    let lasted = seconds(*secs) + NEXT_TRY;
+    ((line.at + lasted).min(to) - line.at.max(from)).max(TimeDelta::zero())
+}
+
+fn seconds(secs: f64) -> TimeDelta {
+    TimeDelta::milliseconds((secs * 1_000.0) as i64)
+}
