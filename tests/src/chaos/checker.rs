@@ -10,7 +10,7 @@ use bot_model::lifecycle::Phase;
 use bot_model::segment::{RawKind, RawName};
 use chrono::TimeDelta;
 
-use excuse::{is_excused, trouble};
+use excuse::{failed_truthfully, is_excused, trouble};
 
 use super::history::{Asked, History, Served};
 use super::pods::Jobs;
@@ -88,7 +88,7 @@ fn one_bot(attended: &[Attended], judged: &mut Judged) {
     }
 }
 
-/// I2: every document has an instance that ended, and, unless it was cancelled, with files.
+/// I2: every document has an instance that ended, and, unless it was cancelled, with files, or in truth without.
 fn meeting_served(meeting: &Asked, history: &History) -> Result<(), Violation> {
     let violation = |what: String| Err(Violation { id: "I2", what: format!("{} ({}) {what}", meeting.path, meeting.call) });
     let found = meeting.instance.as_ref().and_then(|id| history.instances.iter().find(|served| served.instance.id == *id));
@@ -99,6 +99,7 @@ fn meeting_served(meeting: &Asked, history: &History) -> Result<(), Violation> {
         Some(served) if !served.instance.phase.is_terminal() => {
             violation(format!("is left with {} in phase {}", served.instance.id, served.instance.phase))
         }
+        Some(served) if served.instance.phase == Phase::Failed && failed_truthfully(served, history) => Ok(()),
         Some(served) if served.instance.phase != Phase::Done && !meeting.is_cancelled => {
             violation(format!("has no recording: {} {:?}", served.instance.phase, served.instance.facts.outcome))
         }

@@ -1,8 +1,11 @@
 //! What a lost segment is excused by: a disk that died with its run, and a bucket that could not be reached for as long.
 
+use std::collections::BTreeSet;
+
+use bot_model::outcome::{Attribution, OutcomeKind};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::chaos::history::History;
+use crate::chaos::history::{Asked, History, Served};
 use crate::chaos::truth::{Event, Line};
 
 /// Of what was captured, a disk that dies with its run may cost so much.
@@ -20,6 +23,35 @@ pub(super) fn is_excused(history: &History, run: &str, captured: DateTime<Utc>) 
         let still: TimeDelta = lines.iter().filter(|line| is_pause_of(line, run)).map(|line| overlap(line, captured, died)).sum();
         died - captured <= RPO + still + trouble(lines, "network_bucket", captured, died)
     })
+}
+
+/// True where an instance says of itself what was: that the call was over before it could come, when it captured nothing and others all
+/// that there was; or that we lost it, when everything that it captured may be lost.
+pub(super) fn failed_truthfully(served: &Served, history: &History) -> bool {
+    let id = served.instance.id.as_str();
+    let Some(kind) = served.instance.facts.outcome.as_ref().map(|outcome| outcome.kind) else { return false };
+    let captured = |of: &str| {
+        let own = |line: &&Line| matches!(&line.event, Event::Captured { instance, .. } if instance == of);
+        history.lines.iter().filter(own).collect::<Vec<_>>()
+    };
+    let own = captured(id);
+    if own.is_empty() {
+        let was_served = others_in_its_calls(id, history).iter().any(|other| !captured(other).is_empty());
+        return kind == OutcomeKind::EndedBeforeAdmission && was_served;
+    }
+    let may_be_lost = |line: &&Line| matches!(&line.event, Event::Captured { run, .. } if is_excused(history, run, line.at));
+    kind.attribution() == Attribution::Ours && own.iter().all(may_be_lost)
+}
+
+/// Whoever else was in a call that an instance was to serve.
+fn others_in_its_calls(id: &str, history: &History) -> BTreeSet<String> {
+    let serves = |asked: &&Asked| asked.instance.as_ref().is_some_and(|instance| instance.as_str() == id);
+    let calls: BTreeSet<&str> = history.meetings.iter().filter(serves).map(|asked| asked.call.as_str()).collect();
+    let joined = history.lines.iter().filter_map(|line| match &line.event {
+        Event::Joined { call, instance, .. } if calls.contains(call.as_str()) && instance != id => Some(instance.clone()),
+        _ => None,
+    });
+    joined.collect()
 }
 
 /// When a fault cost a run its disk, at the earliest. A process that dies leaves it to the next on this machine; a pod's goes with the pod.

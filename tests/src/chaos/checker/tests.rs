@@ -5,7 +5,7 @@ use bot_model::ids::{InstanceId, MeetingPath};
 use bot_model::manifest::RecordingManifest;
 use bot_model::meeting_url::MeetingUrl;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
-
+use bot_model::outcome::{Outcome, OutcomeKind};
 use chrono::{DateTime, Utc};
 
 use super::*;
@@ -141,6 +141,56 @@ fn a_meeting_without_a_bot_or_without_a_recording_is_found() {
         history.instances[0].instance.phase = Phase::Failed;
     };
     assert_eq!(found(failed), ["I2"]);
+}
+
+/// Our own instance ends as failed, with this outcome.
+fn fails(history: &mut History, kind: OutcomeKind) {
+    history.instances[0].instance.phase = Phase::Failed;
+    history.instances[0].instance.facts.outcome = Some(Outcome::new(kind));
+    history.instances[0].instance.facts.recording = None;
+    history.instances[0].files = Files::default();
+}
+
+#[test]
+fn a_recording_that_went_with_its_disk_has_to_be_told_as_ours_and_as_lost() {
+    let lost = |kind, bucket_away: f64| {
+        found(move |history| {
+            fails(history, kind);
+            history.lines.push(breaks(6.6, "run_kill_machine", Some("r1"), 0.0));
+            history.lines.push(breaks(-1.0, "network_bucket_outage", None, bucket_away));
+        })
+    };
+    assert_eq!(lost(OutcomeKind::NoRecording, 60.0), [""; 0]);
+    assert_eq!(lost(OutcomeKind::EndedBeforeAdmission, 60.0), ["I2"]);
+    let not_excused = found(|history| fails(history, OutcomeKind::NoRecording));
+    assert_eq!(not_excused, ["I2", "I3", "I3", "I3"]);
+}
+
+#[test]
+fn a_call_that_was_over_is_told_so_where_another_bot_had_it() {
+    let late = |is_there: bool| {
+        found(move |history| {
+            fails(history, OutcomeKind::EndedBeforeAdmission);
+            history.lines.retain(|line| !matches!(line.event, Event::Captured { .. }));
+            let mut other = [joins(-9.0, "two", "r2"), captures(-8.0, "r2", 0), leaves(-7.0, "two", false)];
+            for line in &mut other {
+                if let Event::Joined { instance, .. } | Event::Captured { instance, .. } = &mut line.event {
+                    *instance = "b2".into();
+                }
+            }
+            let mut served = good().instances.remove(0);
+            served.instance.id = InstanceId::parse("b2").unwrap();
+            served.files.raw = raw("r2", 0..1).iter().map(RawName::path).collect();
+            served.instance.phase = Phase::Cancelled;
+            served.instance.facts.recording = None;
+            if is_there {
+                history.lines.extend(other);
+                history.instances.push(served);
+            }
+        })
+    };
+    assert_eq!(late(true), [""; 0]);
+    assert_eq!(late(false), ["I2"]);
 }
 
 #[test]
