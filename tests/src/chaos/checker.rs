@@ -64,11 +64,12 @@ pub fn judge(history: &History) -> Judged {
     judged
 }
 
-/// One Job an attempt (I1), and none that outlives what it was made for (I15).
+/// One Job an attempt (I1), and none that outlives what it was made for (I15). One that was deleted by hand before its controller had heard
+/// that it was made may have been made again.
 fn jobs_well_kept(jobs: &Jobs) -> Vec<Violation> {
     let mut made: BTreeMap<&(String, String), usize> = BTreeMap::new();
     jobs.made.iter().for_each(|job| *made.entry(job).or_default() += 1);
-    let twice = made.into_iter().filter(|(_, count)| *count > 1);
+    let twice = made.into_iter().filter(|((name, _), count)| *count > 1 + usize::from(jobs.deleted.contains(name)));
     let twice =
         twice.map(|((name, attempt), count)| Violation { id: "I1", what: format!("{count} Jobs {name} of attempt {attempt}") });
     let left = jobs.left.iter().map(|what| Violation { id: "I15", what: format!("{what} is left over") });

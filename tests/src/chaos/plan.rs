@@ -44,6 +44,8 @@ impl Outages {
 pub struct Size {
     /// What launches runs.
     pub launcher: Launcher,
+    /// Without the faults of store, bucket, clocks and disk, which break over processes all the same.
+    pub only_beside: bool,
     /// What it is about, beside everything else.
     pub outages: Outages,
     /// How long things break.
@@ -68,6 +70,7 @@ impl Size {
     /// For `make test`: every fault once, in half a minute.
     pub const SMALL: Self = Self {
         launcher: Launcher::Process,
+        only_beside: false,
         outages: Outages { secs: 0, of: Vec::new() },
         seconds: 27,
         controllers: 2,
@@ -79,16 +82,17 @@ impl Size {
         hits: 2,
     };
 
-    /// For `make test` over Jobs: every fault once, in a quarter of a minute.
+    /// For `make test` over Jobs: what there is beside, and kills, once each in a quarter of a minute.
     pub const BRIEF: Self = Self {
         launcher: Launcher::Kubernetes,
+        only_beside: true,
         outages: Outages { secs: 0, of: Vec::new() },
-        seconds: 13,
+        seconds: 15,
         controllers: 2,
         meeting_gap_ms: (1_000, 2_000),
-        fault_gap_ms: (150, 300),
-        trouble_ms: (400, 1_000),
-        outage_ms: (2_500, 3_500),
+        fault_gap_ms: (300, 600),
+        trouble_ms: (300, 700),
+        outage_ms: (2_000, 2_500),
         segments: (3, 5),
         hits: 1,
     };
@@ -97,6 +101,7 @@ impl Size {
     pub fn long(seconds: u64) -> Self {
         Self {
             launcher: Launcher::Process,
+            only_beside: false,
             outages: Outages::default(),
             seconds,
             controllers: 3,
@@ -107,6 +112,15 @@ impl Size {
             segments: (10, 30),
             hits: 2,
         }
+    }
+
+    /// Every kind that there is in it.
+    pub fn kinds(&self) -> Vec<Fault> {
+        let is_beside = |fault: &Fault| {
+            Fault::OF_JOBS.contains(fault) || matches!(fault, Fault::Controller(_) | Fault::Run(Blow::Kill | Blow::Stop, _))
+        };
+        let kinds = Fault::kinds(self.launcher).into_iter();
+        kinds.filter(|fault| !self.only_beside || is_beside(fault)).collect()
     }
 
     /// The same over Jobs, or not.
@@ -381,7 +395,7 @@ impl Plan {
 /// at one place never overlap. A round about outages has no others.
 fn faults(chance: &mut Chance, size: &Size) -> Vec<Planned> {
     let (end, mut at) = (size.seconds * 1_000, 1_000);
-    let kinds = Fault::kinds(size.launcher);
+    let kinds = size.kinds();
     let is_brief = |fault: &Fault| !fault.is_outage();
     let mut bag = kinds.clone();
     let (mut planned, mut free_at) = (outages(size), [0_u64; 6]);
@@ -524,7 +538,7 @@ mod tests {
         // The seed of `make test`.
         let plan = Plan::of(2, &Size::BRIEF);
         let is_missing = |fault: &Fault| !plan.faults.iter().any(|planned| planned.fault == *fault);
-        let missing: Vec<_> = Fault::kinds(Launcher::Kubernetes).into_iter().filter(is_missing).collect();
+        let missing: Vec<_> = Size::BRIEF.kinds().into_iter().filter(is_missing).collect();
         assert_eq!(missing, []);
     }
 

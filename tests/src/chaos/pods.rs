@@ -1,9 +1,10 @@
 //! The cluster of a site whose controllers launch Jobs: the stub of the API server behind a proxy of its own, and a kubelet that runs
 //! the pods' containers as processes. Its inside is what the suite sees past the proxy: every Job that was made, and what is left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -32,6 +33,8 @@ pub struct Pods {
     /// Before the API server.
     pub to_api: Proxy,
     kubeconfig: PathBuf,
+    /// Jobs that were deleted by hand.
+    deleted: Arc<Mutex<BTreeSet<String>>>,
     _kubelet: LocalKubelet,
 }
 
@@ -40,6 +43,8 @@ pub struct Pods {
 pub struct Jobs {
     /// Name and attempt of every Job that was ever made.
     pub made: Vec<(String, String)>,
+    /// Names of those that were deleted by hand.
+    pub deleted: BTreeSet<String>,
     /// Jobs that have not ended and pods that may run.
     pub left: Vec<String>,
 }
@@ -62,7 +67,7 @@ impl Pods {
             lingers: LINGERS,
         };
         let kubelet = LocalKubelet::start_on(&cluster, &folder.join("pods"), |_| true, node);
-        Ok(Self { cluster, to_api, kubeconfig, _kubelet: kubelet })
+        Ok(Self { cluster, to_api, kubeconfig, deleted: Arc::default(), _kubelet: kubelet })
     }
 
     /// Settings of the controllers.
@@ -93,6 +98,7 @@ impl Pods {
         let policy = [PropagationPolicy::Background, PropagationPolicy::Foreground, PropagationPolicy::Orphan];
         let params = DeleteParams { propagation_policy: policy.into_iter().nth(pick % 3), ..DeleteParams::default() };
         let jobs: Api<Job> = Api::namespaced(self.cluster.client()?, NAMESPACE);
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
         match jobs.delete(job, &params).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             deleted => deleted.map(drop).context("delete a Job"),
@@ -122,7 +128,8 @@ impl Pods {
         let pods = self.cluster.pods();
         let pods = pods.iter().filter(|pod| lives(pod)).map(|pod| format!("pod {}", name(pod)));
         let made = self.cluster.jobs_made().iter().map(|job| made(job)).collect();
-        Jobs { made, left: jobs.chain(pods).collect() }
+        let deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Jobs { made, deleted, left: jobs.chain(pods).collect() }
     }
 }
 

@@ -252,11 +252,16 @@ fn a_second_job_of_an_attempt_and_whatever_is_left_over_is_found() {
     let made = |attempts: &[&str]| attempts.iter().map(|attempt| ("bot-b1".to_owned(), (*attempt).to_owned())).collect();
     let jobs = |attempts: &[&str], left: &[&str]| {
         let left = left.iter().map(|what| (*what).to_owned()).collect();
-        found(|history| history.jobs = Some(Jobs { made: made(attempts), left }))
+        found(|history| history.jobs = Some(Jobs { made: made(attempts), left, ..Jobs::default() }))
     };
     assert_eq!(jobs(&["1", "2"], &[]), [""; 0]);
     assert_eq!(jobs(&["1", "1"], &[]), ["I1"]);
     assert_eq!(jobs(&["1"], &["pod bot-b1-x"]), ["I15"]);
+    let deleted = |attempts: &[&str]| {
+        let deleted = ["bot-b1".to_owned()].into();
+        found(|history| history.jobs = Some(Jobs { made: made(attempts), deleted, ..Jobs::default() }))
+    };
+    assert_eq!((deleted(&["1", "1"]), deleted(&["1", "1", "1"])), (vec![], vec!["I1"]));
 }
 
 #[test]
