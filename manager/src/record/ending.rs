@@ -29,8 +29,7 @@ use crate::retry::{Pauses, verb_within};
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// For a person.
-const LOST: &str =
-    "What an earlier attempt recorded was lost with the machine or pod that it ran on, and the call was over then.";
+const LOST: &str = "An earlier attempt was in the call and ended with nothing saved, and then the call was over.";
 
 /// Ends a run whose bot has left the call.
 pub(super) async fn end(

@@ -87,13 +87,13 @@ impl Size {
         launcher: Launcher::Kubernetes,
         only_beside: true,
         outages: Outages { secs: 0, of: Vec::new() },
-        seconds: 15,
+        seconds: 13,
         controllers: 2,
-        meeting_gap_ms: (1_000, 2_000),
-        fault_gap_ms: (300, 600),
+        meeting_gap_ms: (1_200, 2_200),
+        fault_gap_ms: (250, 500),
         trouble_ms: (300, 700),
         outage_ms: (2_000, 2_500),
-        segments: (3, 5),
+        segments: (3, 4),
         hits: 1,
     };
 

@@ -25,8 +25,8 @@ pub(super) fn is_excused(history: &History, run: &str, captured: DateTime<Utc>) 
     })
 }
 
-/// True where an instance says of itself what was: that the call was over before it could come, when it captured nothing and others all
-/// that there was; or that we lost it, when everything that it captured may be lost.
+/// True where an instance says of itself what was: that the call was over before it could come, or that it was there in vain by our fault, when
+/// it captured nothing and others all that there was; or that we lost it, when everything that it captured may be lost.
 pub(super) fn failed_truthfully(served: &Served, history: &History) -> bool {
     let id = served.instance.id.as_str();
     let Some(kind) = served.instance.facts.outcome.as_ref().map(|outcome| outcome.kind) else { return false };
@@ -37,7 +37,9 @@ pub(super) fn failed_truthfully(served: &Served, history: &History) -> bool {
     let own = captured(id);
     if own.is_empty() {
         let was_served = others_in_its_calls(id, history).iter().any(|other| !captured(other).is_empty());
-        return kind == OutcomeKind::EndedBeforeAdmission && was_served;
+        let joined = |line: &Line| matches!(&line.event, Event::Joined { instance, .. } if instance == id);
+        let was_there = kind.attribution() == Attribution::Ours && history.lines.iter().any(joined);
+        return (kind == OutcomeKind::EndedBeforeAdmission || was_there) && was_served;
     }
     let may_be_lost = |line: &&Line| matches!(&line.event, Event::Captured { run, .. } if is_excused(history, run, line.at));
     kind.attribution() == Attribution::Ours && own.iter().all(may_be_lost)

@@ -168,9 +168,9 @@ fn a_recording_that_went_with_its_disk_has_to_be_told_as_ours_and_as_lost() {
 
 #[test]
 fn a_call_that_was_over_is_told_so_where_another_bot_had_it() {
-    let late = |is_there: bool| {
+    let late = |kind, is_there: bool| {
         found(move |history| {
-            fails(history, OutcomeKind::EndedBeforeAdmission);
+            fails(history, kind);
             history.lines.retain(|line| !matches!(line.event, Event::Captured { .. }));
             let mut other = [joins(-9.0, "two", "r2"), captures(-8.0, "r2", 0), leaves(-7.0, "two", false)];
             for line in &mut other {
@@ -189,8 +189,10 @@ fn a_call_that_was_over_is_told_so_where_another_bot_had_it() {
             }
         })
     };
-    assert_eq!(late(true), [""; 0]);
-    assert_eq!(late(false), ["I2"]);
+    for kind in [OutcomeKind::EndedBeforeAdmission, OutcomeKind::NoRecording] {
+        assert_eq!((late(kind, true), late(kind, false)), (vec![], vec!["I2"]));
+    }
+    assert_eq!(late(OutcomeKind::Denied, true), ["I2"]);
 }
 
 #[test]
