@@ -57,10 +57,11 @@ durability: build ## Kill every process of real recordings at random moments, RO
 endurance: build ## Carry out and finalize a recording of HOURS (10) in minutes, and watch what grows
 	@. .cache/env && cargo run --quiet --locked -p tests --bin endurance -- --hours $(or $(HOURS),10)
 
-chaos: ## Break the real processes and the network around them (ROUNDS=2, SECONDS=210 each, SEED=1)
+chaos: ## Break the real processes and the network around them (ROUNDS=2, SECONDS=210 each, SEED=1, CHAOS_LAUNCHER=process or kubernetes, OUTAGE_SECONDS, OUTAGE_OF=store,bucket,api)
 	@scripts/setup.sh --install test
 	@. .cache/env && cargo build --locked -p controller -p manager -p tests --bins && target/debug/chaos \
-	  --rounds $(or $(ROUNDS),2) --seconds $(or $(SECONDS),210) --seed $(or $(SEED),1)
+	  --rounds $(or $(ROUNDS),2) --seconds $(or $(SECONDS),210) --seed $(or $(SEED),1) \
+	  --launcher $(or $(CHAOS_LAUNCHER),process) --outage-seconds $(or $(OUTAGE_SECONDS),0) $(if $(OUTAGE_OF),--outage-of $(OUTAGE_OF))
 
 doctor: build ## Say what is missing on this machine
 	@. .cache/env && STORE_URL=sqlite:.cache/doctor.sqlite RECORDINGS_URL=file://$(CURDIR)/demo-output target/debug/controller doctor

@@ -81,6 +81,15 @@ pub struct Patience {
     pub settle: Duration,
 }
 
+impl Patience {
+    /// The same for a run whose disk goes with it, so long after SIGTERM: it carries out for as long as leaving and the last word allow.
+    #[must_use]
+    fn with_grace(self, grace: Duration) -> Self {
+        let drain_on_stop = (grace.saturating_sub(self.leaving) * 2 / 3).max(Duration::from_secs(10));
+        Self { drain_on_stop, ..self }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
@@ -176,6 +185,9 @@ impl Config {
         let earlier_runs =
             reader.optional(names::EARLIER_RUNS, "a JSON array of earlier runs", parse_earlier).unwrap_or_default();
         reader.optional(names::OTHER_PLATFORMS, OTHER_PLATFORMS_WANTS, OtherPlatforms::parse);
+        let grace = reader.optional(names::TERMINATION_GRACE_SECONDS, "a whole number of seconds", |text| {
+            text.parse().ok().map(Duration::from_secs)
+        });
         let limits = limits(&mut reader);
         let default_bot_name = reader.line(names::DEFAULT_BOT_NAME, LONGEST);
         let default_bot_name = default_bot_name.unwrap_or_else(|| "Meeting Bot".into());
@@ -207,7 +219,7 @@ impl Config {
                     default_bot_name,
                     greeting,
                     picture_every: (picture_every > 0).then(|| Duration::from_secs(picture_every)),
-                    patience: Patience::default(),
+                    patience: grace.map_or_else(Patience::default, |grace| Patience::default().with_grace(grace)),
                 })
             }
             _ => Err(problems),
@@ -342,6 +354,18 @@ mod tests {
         let problems =
             read(&[("ATTEMPT", "0"), ("RUN_ID", "A B"), ("MEETING_INACTIVITY_MINUTES", "soon"), ("MEETINGS_QUERY_MODE", "x")]);
         assert_eq!(problems.unwrap_err().len(), 4);
+    }
+
+    #[test]
+    fn a_run_whose_disk_goes_with_it_carries_out_for_as_long_as_it_may_live_after_sigterm() {
+        let drain = |grace: &str| read(&[("TERMINATION_GRACE_SECONDS", grace)]).unwrap().patience;
+        assert_eq!(drain("").drain_on_stop, Duration::from_secs(60));
+        let given = drain("300");
+        assert_eq!(given.drain_on_stop, Duration::from_secs(180));
+        // Leaving, carrying out, and saying how the call ended.
+        assert!(given.leaving + given.drain_on_stop + given.drain_on_stop / 3 < Duration::from_secs(300));
+        assert_eq!(drain("30").drain_on_stop, Duration::from_secs(10));
+        assert_eq!(read(&[("TERMINATION_GRACE_SECONDS", "soon")]).unwrap_err().len(), 1);
     }
 
     #[test]

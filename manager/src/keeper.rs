@@ -5,8 +5,9 @@ use std::time::Duration;
 use bot_model::document::{Facts, RecordingProgress};
 use bot_model::lease::{HeldLease, LeaseTimings};
 use bot_model::lifecycle::Step;
+use bot_model::outcome::Outcome;
 use bot_store::protocol::run::{
-    Renewal, end_run, freeze, freeze_again, renew, set_debug, set_greeted, set_joining, set_path, set_pointer,
+    Renewal, end_run, freeze, freeze_again, renew, set_debug, set_greeted, set_joining, set_outcome, set_path, set_pointer,
 };
 use bot_store::protocol::{Advanced, InstanceRecord, Note, advance};
 use bot_store::{Store, StoreError, clock};
@@ -183,6 +184,12 @@ impl<'a> Keeper<'a> {
     pub async fn set_debug(&mut self, address: &str) -> Kept {
         let record = self.record.clone();
         self.rewritten(set_debug(self.store, &record, address)).await
+    }
+
+    /// Notes how the call ended.
+    pub async fn set_outcome(&mut self, outcome: &Outcome) -> Kept {
+        let record = self.record.clone();
+        self.rewritten(set_outcome(self.store, &record, outcome)).await
     }
 
     /// Notes that the bot has greeted.

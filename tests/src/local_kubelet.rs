@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bot_model::process as contract;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -22,7 +23,24 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What an image would hold, taken from this machine's environment.
 const OF_THE_IMAGE: [&str; 6] = ["PATH", "CHROME_PATH", "LD_LIBRARY_PATH", "FONTCONFIG_FILE", "LANG", "HOME"];
 
+/// A container's process by pod and container.
 type Containers = Arc<Mutex<HashMap<(String, String), Process>>>;
+
+/// The variable by which every process of a pod can be told: its uid as a run's id, its Job and the folder of its volumes, with slashes between.
+pub const POD_VARIABLE: &str = "LOCAL_POD";
+
+/// How this node differs from one whose images hold our own binaries.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// Programs by the last part of their image's name.
+    pub programs: HashMap<String, PathBuf>,
+    /// Variables that those images hold themselves. A meeting-bot of them also learns the pod's uid as its run.
+    pub variables: Vec<(String, String)>,
+    /// Where the pods' volumes lie; `None` is the pods' own folder.
+    pub volumes: Option<PathBuf>,
+    /// What a pod leaves running that was deleted by force ends so much later: the kubelet hears of it late.
+    pub lingers: Duration,
+}
 
 /// The kubelet; it ends with the cluster's event stream.
 #[derive(Clone)]
@@ -31,6 +49,7 @@ pub struct LocalKubelet {
     folder: PathBuf,
     running: Containers,
     runs: fn(&Value) -> bool,
+    node: Arc<Node>,
 }
 
 impl LocalKubelet {
@@ -41,7 +60,13 @@ impl LocalKubelet {
 
     /// The same for the pods that `runs` chooses; the others are the stub's alone.
     pub fn start_for(cluster: &Cluster, folder: &Path, runs: fn(&Value) -> bool) -> Self {
-        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default(), runs };
+        Self::start_on(cluster, folder, runs, Node::default())
+    }
+
+    /// The same on a node of another kind.
+    pub fn start_on(cluster: &Cluster, folder: &Path, runs: fn(&Value) -> bool, node: Node) -> Self {
+        let node = Arc::new(node);
+        let kubelet = Self { cluster: cluster.clone(), folder: folder.to_owned(), running: Arc::default(), runs, node };
         let mut events = cluster.pod_events();
         let own = kubelet.clone();
         tokio::spawn(async move {
@@ -83,19 +108,38 @@ impl LocalKubelet {
                     let _ = process.signal(Signal::TERM);
                 }
             }
-            PodEvent::PodGone { name, .. } => self.lock().retain(|(pod, _), _| *pod != name),
+            PodEvent::ContainerKilled { name, container, .. } => {
+                if let Some(process) = self.lock().get(&(name, container)) {
+                    let _ = process.signal(Signal::KILL);
+                }
+            }
+            PodEvent::PodGone { name, .. } if self.node.lingers.is_zero() => self.end(&name),
+            PodEvent::PodGone { name, .. } => {
+                let kubelet = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(kubelet.node.lingers).await;
+                    kubelet.end(&name);
+                });
+            }
             PodEvent::PodStarted { .. } | PodEvent::PodTerminating { .. } => {}
         }
+    }
+
+    /// Ends whatever is left of a pod.
+    fn end(&self, name: &str) {
+        self.lock().retain(|(pod, _), _| pod != name);
     }
 
     fn run(&self, pod: &Value, container: &str) -> Result<()> {
         let name = pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned();
         let folder = self.folder.join(&name);
+        std::fs::create_dir_all(&folder)?;
+        let volumes = self.node.volumes.as_ref().map_or_else(|| folder.clone(), |volumes| volumes.join(&name));
         for volume in ["scratch", "tmp"] {
-            std::fs::create_dir_all(folder.join(volume))?;
+            std::fs::create_dir_all(volumes.join(volume))?;
         }
         let port_file = folder.join("bot.port");
-        let mut command = self.command(pod, container, &folder)?;
+        let mut command = self.command(pod, container, &volumes)?;
         let is_bot = container == "meeting-bot";
         if is_bot {
             // One that runs again is found where it was: its manager does not look for it elsewhere.
@@ -119,14 +163,25 @@ impl LocalKubelet {
         let spec = all.into_iter().find(|one| one["name"] == container).context("no such container in the pod")?;
         let image = spec["image"].as_str().unwrap_or_default();
         let program = image.rsplit('/').next().and_then(|last| last.split(':').next()).unwrap_or_default();
-        let mut command = Command::new(binary(program)?);
+        let mut command = Command::new(match self.node.programs.get(program) {
+            Some(program) => program.clone(),
+            None => binary(program)?,
+        });
         command.env_clear().current_dir(folder);
         command.envs(OF_THE_IMAGE.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+        // As the manager writes it.
+        let run = uid.replace('-', "");
+        let job = pod["metadata"]["labels"]["job-name"].as_str().unwrap_or_default();
+        command.env(POD_VARIABLE, format!("{run}/{job}/{}", folder.display()));
+        if self.node.programs.contains_key(program) {
+            command.env(contract::RUN_ID, &run).envs(self.node.variables.iter().cloned());
+        }
         for variable in spec["env"].as_array().into_iter().flatten() {
             let name = variable["name"].as_str().unwrap_or_default();
             let value = match variable["value"].as_str() {
                 Some(value) => in_folder(&value.replace("$$", "$"), folder),
-                None => pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+                None => uid.to_owned(),
             };
             command.env(name, value);
         }

@@ -1,5 +1,6 @@
 //! Chaos, small: two real controllers, their real managers, the real emulator and the local bucket, every kind of fault once in half a
-//! minute, and the judgement over the whole history. `make chaos` runs it for as long as it is told.
+//! minute, and the judgement over the whole history; and the same over Jobs, whose API server is broken, too. `make chaos` runs it for
+//! as long as it is told.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
@@ -16,8 +17,18 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_minute_of_every_fault_breaks_no_promise() {
+    keeps_every_promise("process", "1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_before_the_api_server_and_to_pods_and_jobs_break_no_promise() {
+    keeps_every_promise("kubernetes", "2").await;
+}
+
+async fn keeps_every_promise(launcher: &str, seed: &str) {
     let mut command = tokio::process::Command::new(binary("chaos").unwrap());
-    command.args(["--small", "--rounds", "1", "--seed", "1", "--quiet", "90"]).kill_on_drop(true);
+    let small = ["--small", "--rounds", "1", "--seed", seed, "--quiet", "90", "--launcher", launcher];
+    command.args(small).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output()).await.expect("it did not end").unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");

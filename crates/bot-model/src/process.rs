@@ -15,6 +15,8 @@ pub const RECORDINGS_URL: &str = "RECORDINGS_URL";
 pub const MEETING_BOT_API_URL: &str = "MEETING_BOT_API_URL";
 /// Folder of the run, shared by manager and meeting-bot; removed after the terminal commit.
 pub const SCRATCH_DIR: &str = "SCRATCH_DIR";
+/// Seconds from SIGTERM to SIGKILL, where what lies in [`SCRATCH_DIR`] is lost with the run; absent where it outlives it.
+pub const TERMINATION_GRACE_SECONDS: &str = "TERMINATION_GRACE_SECONDS";
 /// Earlier runs of the same instance whose scratch lies on this machine: a JSON array of [`crate::scratch::EarlierRun`]. Absent where
 /// scratch dies with its run. An array and no list of folders: a value that began with a run's folder would mark the process
 /// as one of that run, to be ended with it.

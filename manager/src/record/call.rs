@@ -125,7 +125,7 @@ pub(super) async fn follow<'a>(
     let recorded_since = follower.sidecar.close().await;
     follower.admitted_at = follower.admitted_at.or(recorded_since);
     let _ = finish.send(true);
-    let is_drained = follower.drain(hauling, stop).await;
+    let is_drained = follower.drain(hauling, &outcome, stop).await;
     if let Some(pictures) = follower.pictures.take() {
         pictures.ended().await;
     }

@@ -28,6 +28,9 @@ use crate::retry::{Pauses, verb_within};
 /// Longest pause between tries to commit while the store is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// For a person.
+const LOST: &str = "An earlier attempt was in the call and ended with nothing saved, and then the call was over.";
+
 /// Ends a run whose bot has left the call.
 pub(super) async fn end(
     config: &Config,
@@ -161,7 +164,12 @@ async fn nothing_recorded(
     outcome: Outcome,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<ExitCode, RunError> {
+    // An earlier attempt was in the call, and what it recorded went with its disk.
+    let was_there = keeper.facts().recording.is_some();
     let outcome = match outcome.kind.class() {
+        _ if was_there && outcome.kind == OutcomeKind::EndedBeforeAdmission => {
+            Outcome::with_detail(OutcomeKind::NoRecording, LOST)
+        }
         OutcomeClass::Completed if outcome.kind != OutcomeKind::AskedToLeave => Outcome::new(OutcomeKind::NoRecording),
         _ => outcome,
     };

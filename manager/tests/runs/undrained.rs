@@ -1,6 +1,7 @@
 //! A run that ends with segments still on its disk: the next attempt carries them out before the list is frozen.
 
 use bot_model::exit_code::ExitCode;
+use bot_model::ids::InstanceId;
 use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectName;
 use bot_model::outcome::{Outcome, OutcomeKind};
@@ -8,6 +9,7 @@ use bot_model::scratch::EarlierRun;
 use bot_model::session::SessionPhase;
 use bot_store::protocol::cancel::cancel;
 use bot_store::protocol::claim::{Relaunch, relaunch_with};
+use bot_store::protocol::slot::{Holder, Slot, acquire};
 use bot_store::protocol::{Advanced, Note};
 use bot_store::{DocumentKey, Write};
 use chrono::Utc;
@@ -183,4 +185,54 @@ async fn scratch_counts_as_saved_only_as_far_as_its_segments_reached_the_bucket(
     std::fs::create_dir(bench.session().join("p000/seg-000003.m4s")).unwrap();
     carry().await;
     assert!(!leftover::is_saved(scratch), "it would be deleted");
+}
+
+/// A run of ours whose disk is lost with it while the bucket is away; in the call when it `is_there`, and else after the call's end.
+async fn lost_with_its_disk(bench: &Bench, is_there: bool) {
+    bench.block_bucket();
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut manager = Manager::start(bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.close_segments(3);
+    until("the recording", async || bench.instance().await.instance.phase == Phase::Recording).await;
+    if !is_there {
+        sidecar.end(OutcomeKind::Removed);
+        until("how the call ended", async || bench.instance().await.instance.facts.outcome.is_some()).await;
+        let key = bench.instance().await.instance.facts.call_key.unwrap();
+        let other = Holder { instance: InstanceId::parse("b2").unwrap(), attempt: 1, start_time: None };
+        let store = bench.store.as_ref();
+        until("the call", async || acquire(store, &key, &other, Utc::now()).await.unwrap() == Slot::Held).await;
+    }
+    manager.signal(Signal::KILL);
+    manager.ended().await;
+    bench.unblock_bucket();
+    assert_eq!(bench.instance().await.instance.phase, Phase::Recording);
+    bench.relaunch().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_call_ended_is_known_and_the_call_free_though_the_bucket_is_away() {
+    let bench = Bench::new().await;
+    lost_with_its_disk(&bench, false).await;
+    assert_eq!(bench.instance().await.instance.facts.outcome.unwrap().kind, OutcomeKind::Removed);
+    let mut second = Manager::start(&bench, "finalize", "r2", &[]).await;
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    let ended = bench.instance().await.instance;
+    assert_eq!((ended.phase, ended.facts.outcome.unwrap().kind), (Phase::Failed, OutcomeKind::NoRecording));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_was_lost_with_its_disk_is_not_told_as_a_call_that_nobody_was_let_into() {
+    let bench = Bench::new().await;
+    lost_with_its_disk(&bench, true).await;
+    let other = bench.folder.path().join("second");
+    std::fs::create_dir_all(&other).unwrap();
+    let sidecar = Sidecar::start(&other).await;
+    let mut second = Manager::start(&bench, "record", "r2", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.end(OutcomeKind::EndedBeforeAdmission);
+    assert_eq!(second.ended().await, Some(0), "{}", second.told());
+    let ended = bench.instance().await.instance;
+    assert_eq!((ended.phase, ended.facts.outcome.unwrap().kind), (Phase::Failed, OutcomeKind::NoRecording));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use tests::chaos::plan::Size;
+use tests::chaos::plan::{Behind, Launcher, Outages, Size};
 use tests::chaos::report::Figures;
 use tests::chaos::{checker, round};
 
@@ -25,13 +25,43 @@ struct Args {
     /// Of the first round; each further one takes the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The round of `make test`: everything once, in half a minute.
+    /// The round of `make test`: everything once, in half a minute, or over Jobs in a quarter of one.
     #[arg(long)]
     small: bool,
-    /// How long it may take, when nothing breaks any more, until everything has ended: a finalize run that failed six times waits
-    /// for a quarter of an hour.
-    #[arg(long, default_value_t = 1200)]
-    quiet: u64,
+    /// What launches runs.
+    #[arg(long, value_enum, default_value_t = Launcher::Process)]
+    launcher: Launcher,
+    /// Long outages, so many seconds each; 0 leaves it at one of up to 90 s of each.
+    #[arg(long, default_value_t = 0)]
+    outage_seconds: u64,
+    /// What is away for so long, one after the other; nothing is everything that there is.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    outage_of: Vec<Behind>,
+    /// How long it may take, when nothing breaks any more, until everything has ended. Unset: a finalize run that failed six times waits
+    /// for a quarter of an hour, and what came due in an outage is recorded after it, within as long as that was and five minutes.
+    #[arg(long)]
+    quiet: Option<u64>,
+}
+
+impl Args {
+    fn size(&self) -> Size {
+        let size = match (self.small, self.launcher) {
+            (true, Launcher::Process) => Size::SMALL,
+            (true, Launcher::Kubernetes) => Size::BRIEF,
+            (false, launcher) => Size::long(self.seconds).over(launcher),
+        };
+        if self.outage_seconds == 0 {
+            return size;
+        }
+        let all = [Behind::Store, Behind::Bucket, Behind::Api];
+        let mut of = if self.outage_of.is_empty() { all.to_vec() } else { self.outage_of.clone() };
+        of.retain(|behind| *behind != Behind::Api || self.launcher == Launcher::Kubernetes);
+        size.about(Outages { secs: self.outage_seconds, of })
+    }
+
+    fn quiet(&self) -> Duration {
+        Duration::from_secs(self.quiet.unwrap_or(1_200 + self.outage_seconds))
+    }
 }
 
 #[tokio::main]
@@ -77,10 +107,10 @@ async fn interrupted() -> Result<()> {
 
 async fn rounds(args: &Args) -> Result<ExitCode> {
     let (begun, mut figures) = (Instant::now(), Figures::default());
-    let size = if args.small { Size::SMALL } else { Size::long(args.seconds) };
+    let size = args.size();
     for seed in args.seed..args.seed + args.rounds {
         let folder = tempfile::Builder::new().prefix("chaos-").tempdir()?;
-        let ended = match round(folder.path(), seed, &size, Duration::from_secs(args.quiet)).await {
+        let ended = match round(folder.path(), seed, &size, args.quiet()).await {
             Ok(ended) => ended,
             Err(error) => return Err(error.context(format!("what was left is kept in {}", folder.keep().display()))),
         };

@@ -1,21 +1,22 @@
 //! The judge over a round's history: pure, so that it can be shown to find what it is to find. The predicates are the product's own
 //! ([`bot_model::invariants`]); what is added here holds what they cannot know against the ground truth.
 
+mod excuse;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bot_model::invariants::{Stay, Violation, done_means_done, moves_forward, no_lost_recording, one_bot_a_call};
 use bot_model::lifecycle::Phase;
 use bot_model::segment::{RawKind, RawName};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
+
+use excuse::{failed_truthfully, is_excused, trouble};
 
 use super::history::{Asked, History, Served};
+use super::pods::Jobs;
 use super::truth::{Attended, Event, Line, stays};
 use crate::scripted_bot::{SEGMENT, template};
 
-/// Of what was captured, a machine that dies with its disk may cost so much.
-pub const RPO: TimeDelta = TimeDelta::seconds(6);
-/// After the bucket is back, until the next try: the longest pause between two.
-const NEXT_TRY: TimeDelta = TimeDelta::seconds(10);
 /// No bot outlives its manager by more.
 const OUTLIVES: TimeDelta = TimeDelta::seconds(60);
 /// From a cancelled document to the last join that could not know of it.
@@ -30,7 +31,7 @@ pub struct Judged {
     pub doubled: usize,
     /// Segments that are in no file and not excused.
     pub lost: usize,
-    /// Segments that died with a machine's disk, within the RPO.
+    /// Segments that died with a run's disk, within the RPO.
     pub excused: usize,
     /// Of each bot that died in a call: seconds from the last kept segment's end to its death.
     pub media_lost: Vec<f64>,
@@ -56,10 +57,23 @@ pub fn judge(history: &History) -> Judged {
         judged.violations.extend(served_well(served));
     }
     let kept = every_segment(history, &mut judged);
+    judged.violations.extend(history.jobs.iter().flat_map(jobs_well_kept));
     judged.violations.extend(outlived(history, &attended));
     judged.media_lost = media_lost(history, &attended, &kept);
     judged.recovery = recovery(&attended);
     judged
+}
+
+/// One Job an attempt (I1), and none that outlives what it was made for (I15). One that was deleted by hand before its controller had heard
+/// that it was made may have been made again.
+fn jobs_well_kept(jobs: &Jobs) -> Vec<Violation> {
+    let mut made: BTreeMap<&(String, String), usize> = BTreeMap::new();
+    jobs.made.iter().for_each(|job| *made.entry(job).or_default() += 1);
+    let twice = made.into_iter().filter(|((name, _), count)| *count > 1 + usize::from(jobs.deleted.contains(name)));
+    let twice =
+        twice.map(|((name, attempt), count)| Violation { id: "I1", what: format!("{count} Jobs {name} of attempt {attempt}") });
+    let left = jobs.left.iter().map(|what| Violation { id: "I15", what: format!("{what} is left over") });
+    twice.chain(left).collect()
 }
 
 /// I1.
@@ -75,7 +89,7 @@ fn one_bot(attended: &[Attended], judged: &mut Judged) {
     }
 }
 
-/// I2: every document has an instance that ended, and, unless it was cancelled, with files.
+/// I2: every document has an instance that ended, and, unless it was cancelled, with files, or in truth without.
 fn meeting_served(meeting: &Asked, history: &History) -> Result<(), Violation> {
     let violation = |what: String| Err(Violation { id: "I2", what: format!("{} ({}) {what}", meeting.path, meeting.call) });
     let found = meeting.instance.as_ref().and_then(|id| history.instances.iter().find(|served| served.instance.id == *id));
@@ -86,6 +100,7 @@ fn meeting_served(meeting: &Asked, history: &History) -> Result<(), Violation> {
         Some(served) if !served.instance.phase.is_terminal() => {
             violation(format!("is left with {} in phase {}", served.instance.id, served.instance.phase))
         }
+        Some(served) if served.instance.phase == Phase::Failed && failed_truthfully(served, history) => Ok(()),
         Some(served) if served.instance.phase != Phase::Done && !meeting.is_cancelled => {
             violation(format!("has no recording: {} {:?}", served.instance.phase, served.instance.facts.outcome))
         }
@@ -165,7 +180,7 @@ fn segments(served: &Served) -> BTreeSet<Segment> {
     parsed.filter_map(segment).collect()
 }
 
-/// I3: every segment that was ever closed is in the files, or died with a machine within the RPO. Answers those that are kept.
+/// I3: every segment that was ever closed is in the files, or died with its disk within the RPO. Answers those that are kept.
 fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
     let all: BTreeMap<&str, BTreeSet<Segment>> =
         history.instances.iter().map(|served| (served.instance.id.as_str(), segments(served))).collect();
@@ -175,7 +190,7 @@ fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
         let segment = (run.clone(), *part, *seq, *crc32c);
         if all.get(instance.as_str()).is_some_and(|segments| segments.contains(&segment)) {
             kept.insert(segment);
-        } else if is_excused(&history.lines, run, line.at) {
+        } else if is_excused(history, run, line.at) {
             judged.excused += 1;
         } else {
             judged.lost += 1;
@@ -186,39 +201,12 @@ fn every_segment(history: &History, judged: &mut Judged) -> BTreeSet<Segment> {
     kept
 }
 
-fn is_excused(lines: &[Line], run: &str, captured: DateTime<Utc>) -> bool {
-    let died = lines.iter().find(|line| match &line.event {
-        Event::Injected { fault, run: Some(hit), .. } => fault == "run_kill_machine" && hit == run,
-        _ => false,
-    });
-    let Some(died) = died else { return false };
-    let stood_still: TimeDelta =
-        lines.iter().filter(|line| is_pause_of(line, run)).map(|line| overlap(line, captured, died.at)).sum();
-    died.at - captured <= RPO + stood_still + trouble(lines, "network_bucket", captured, died.at)
-}
-
-fn is_pause_of(line: &Line, run: &str) -> bool {
-    matches!(&line.event, Event::Injected { fault, run: Some(hit), .. } if fault == "run_pause_manager" && hit == run)
-}
-
-/// How long store or bucket were in trouble within a span of time, with the pause until the next try.
-fn trouble(lines: &[Line], fault: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
-    let of = |line: &&Line| matches!(&line.event, Event::Injected { fault: name, .. } if name.starts_with(fault));
-    lines.iter().filter(of).map(|line| overlap(line, from, to)).sum()
-}
-
-fn overlap(line: &Line, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
-    let Event::Injected { secs, .. } = &line.event else { return TimeDelta::zero() };
-    let lasted = TimeDelta::milliseconds((secs * 1_000.0) as i64) + NEXT_TRY;
-    ((line.at + lasted).min(to) - line.at.max(from)).max(TimeDelta::zero())
-}
-
 /// I9.
 fn outlived(history: &History, attended: &[Attended]) -> Vec<Violation> {
     let mut found = Vec::new();
     for line in &history.lines {
         let Event::Injected { fault, run: Some(run), .. } = &line.event else { continue };
-        if !matches!(fault.as_str(), "run_kill_manager" | "run_kill_whole" | "run_kill_machine") {
+        if !matches!(fault.as_str(), "run_kill_manager" | "run_kill_whole" | "run_kill_machine" | "pod_deletebyforce") {
             continue;
         }
         for Attended { stay, .. } in attended.iter().filter(|attended| attended.run == *run && attended.stay.from <= line.at) {

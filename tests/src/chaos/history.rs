@@ -11,6 +11,7 @@ use bot_model::object_prefix::ObjectName;
 use bot_store::protocol::InstanceRecord;
 use bot_store::{DocumentKey, Store};
 
+use super::pods::Jobs;
 use super::site::{BUCKET, Site, patiently};
 use super::truth::{self, Line};
 
@@ -23,6 +24,8 @@ pub struct History {
     pub meetings: Vec<Asked>,
     /// Every instance.
     pub instances: Vec<Served>,
+    /// The Jobs, where runs are Jobs.
+    pub jobs: Option<Jobs>,
 }
 
 /// A meeting document, and who served it.
@@ -82,7 +85,7 @@ pub async fn gather(site: &Site, asked: Vec<Asked>, mut sightings: Sightings) ->
         let seen = sightings.remove(&instance.id).unwrap_or_default();
         instances.push(Served { instance, seen, events, files });
     }
-    Ok(History { lines: truth::read(&site.folder().join("truth.jsonl"))?, meetings, instances })
+    Ok(History { lines: truth::read(&site.folder().join("truth.jsonl"))?, meetings, instances, jobs: site.jobs() })
 }
 
 /// The instance that a document is left with: one that was in the call already may have got its meetings.

@@ -1,6 +1,6 @@
 //! Chaos: the real controllers and managers over the real Firestore emulator and the local bucket, both behind proxies, with scripted
-//! bots in calls that keep coming, while processes are killed and the network breaks. Then nothing breaks any more, it grows quiet, and
-//! a checker judges the whole history against a ground truth that nothing of the product writes.
+//! bots in calls that keep coming, while processes are killed and the network breaks. Runs are processes of the controllers, or Jobs
+//! of a stub of the API server ([`pods`]) behind a proxy of its own. Then nothing breaks any more, it grows quiet, and a checker judges the whole history against a ground truth that nothing of the product writes.
 //!
 //! A seed is a plan ([`plan`]); what the machine makes of it differs from run to run.
 
@@ -10,6 +10,7 @@ mod disk;
 pub mod history;
 pub mod monkey;
 pub mod plan;
+pub mod pods;
 pub mod proxy;
 pub mod report;
 pub mod room;
@@ -46,14 +47,14 @@ pub struct Round {
     pub history: History,
     /// From the last fault's end until everything was quiet; nothing where it never was.
     pub quiet_after: Option<Duration>,
-    /// Connections that the proxies before store and bucket broke.
-    pub broken: (u64, u64),
+    /// Connections that the proxies before store, bucket and API server broke.
+    pub broken: [u64; 3],
 }
 
 /// One round below `folder`: breaks things as `seed` says, and waits up to `quiet_within` until everything has ended.
 pub async fn round(folder: &Path, seed: u64, size: &Size, quiet_within: Duration) -> Result<Round> {
     let plan = Plan::of(seed, size);
-    let site = Site::start(folder, size.controllers).await?;
+    let site = Site::start(folder, size.controllers, size.launcher).await?;
     let store = Arc::clone(&site.store);
     let sightings: Arc<Mutex<Sightings>> = Arc::default();
     let watcher = tokio::spawn(watch(Arc::clone(&store), Arc::clone(&sightings)));
@@ -74,7 +75,7 @@ pub async fn round(folder: &Path, seed: u64, size: &Size, quiet_within: Duration
     let sightings = std::mem::take(&mut *sightings.lock().unwrap_or_else(PoisonError::into_inner));
     let site = Arc::into_inner(site).context("somebody still breaks things")?;
     let site = site.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let broken = (site.to_store.broken(), site.to_bucket.broken());
+    let broken = site.broken();
     Ok(Round { history: history::gather(&site, asked, sightings).await?, quiet_after, broken })
 }
 
@@ -167,11 +168,7 @@ async fn until_quiet(site: &Mutex<Site>, store: &Arc<dyn Store>, asked: &[Asked]
         }
         let is_served = |meeting: &Asked| meeting.is_cancelled || linked.contains_key(meeting.path.as_str());
         let has_ended = asked.iter().all(is_served) && instances.iter().all(|instance| instance.phase.is_terminal());
-        let is_still = {
-            let site = lock(site);
-            site.room.inside() == 0 && runs::alive(&site.runs()).is_empty()
-        };
-        if has_ended && is_still {
+        if has_ended && lock(site).is_still() {
             return Ok(true);
         }
         sleep(LOOK_EVERY).await;

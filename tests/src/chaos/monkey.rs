@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::{Behind, Blow, Clock, Fault, Part, Planned, Trouble};
+use super::plan::{Behind, Blow, Clock, Fault, Part, Planned, Strike, Trouble};
+use super::pods::LINGERS;
 use super::proxy::Mode;
 use super::room::is_alive;
 use super::runs::{self, LiveRun};
@@ -67,6 +68,9 @@ impl Monkey {
             Fault::Network(behind, trouble) => self.network(behind, trouble, &planned).await,
             Fault::Clock(whose) => self.clock(whose, &planned).await,
             Fault::DiskFull => self.disk(&planned).await,
+            Fault::Pod(strike) => self.strike(strike, &planned).await,
+            Fault::Watches => self.watches(&planned),
+            Fault::Node => self.node(&planned).await,
         }
     }
 
@@ -121,7 +125,7 @@ impl Monkey {
     fn chosen(&self, folder: &Path, part: Part, pick: usize) -> Option<LiveRun> {
         let mut hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fit: Vec<LiveRun> = runs::alive(folder);
-        fit.retain(|run| run.supervisor.is_some() && run.manager.is_some() && !victims(run, part).is_empty());
+        fit.retain(|run| run.is_whole() && !victims(run, part).is_empty());
         fit.retain(|run| hits.get(&run.job).is_none_or(|hits| *hits < self.most_hits));
         let pick = pick.checked_rem(fit.len())?;
         let run = fit.swap_remove(pick);
@@ -133,7 +137,11 @@ impl Monkey {
         let proxy = {
             let site = lock(&self.site);
             self.log(&site, planned, None)?;
-            if behind == Behind::Store { site.to_store.clone() } else { site.to_bucket.clone() }
+            match behind {
+                Behind::Store => site.to_store.clone(),
+                Behind::Bucket => site.to_bucket.clone(),
+                Behind::Api => site.pods()?.to_api,
+            }
         };
         proxy.set(match trouble {
             Trouble::Latency => Mode::Latency(LATE),
@@ -171,9 +179,41 @@ impl Monkey {
         full.empty()
     }
 
+    async fn strike(&self, strike: Strike, planned: &Planned) -> Result<()> {
+        let Some(run) = self.target(Part::Manager, planned.pick).await else { return Ok(()) };
+        let pods = {
+            let site = lock(&self.site);
+            self.log(&site, planned, Some(&run.run))?;
+            site.pods()?
+        };
+        pods.strike(strike, &run, planned.pick).await
+    }
+
+    fn watches(&self, planned: &Planned) -> Result<()> {
+        let site = lock(&self.site);
+        self.log(&site, planned, None)?;
+        site.pods()?.cut_watches(planned.pick);
+        Ok(())
+    }
+
+    async fn node(&self, planned: &Planned) -> Result<()> {
+        let pods = {
+            let site = lock(&self.site);
+            self.log(&site, planned, None)?;
+            site.pods()?
+        };
+        pods.cluster.lose_node();
+        sleep(planned.lasts).await;
+        pods.cluster.restore_node();
+        Ok(())
+    }
+
     fn log(&self, site: &Site, planned: &Planned, run: Option<&str>) -> Result<()> {
         let lasts = match planned.fault {
-            Fault::Run(Blow::Kill | Blow::Stop, _) => Duration::ZERO,
+            Fault::Run(Blow::Kill | Blow::Stop, _) | Fault::Watches => Duration::ZERO,
+            // Until its processes are gone, too.
+            Fault::Pod(Strike::DeleteByForce) => LINGERS,
+            Fault::Pod(_) => Duration::ZERO,
             _ => planned.lasts,
         };
         let (fault, run) = (planned.fault.name(), run.map(str::to_owned));

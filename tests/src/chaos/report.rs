@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Round;
 use super::checker::Judged;
-use super::plan::Fault;
+use super::plan::{Fault, Launcher};
 use super::truth::Event;
 
 /// The figures of one round or several.
@@ -15,7 +15,8 @@ pub struct Figures {
     kills: usize,
     restarts: usize,
     meetings: usize,
-    broken: (u64, u64),
+    broken: [u64; 3],
+    jobs: usize,
     quiet_after: Vec<f64>,
     never_quiet: usize,
     judged: Judged,
@@ -24,7 +25,12 @@ pub struct Figures {
 impl Figures {
     /// Adds a round.
     pub fn add(&mut self, round: &Round, judged: &Judged) {
-        let kills: Vec<String> = Fault::ALL.into_iter().filter(|fault| fault.is_kill()).map(Fault::name).collect();
+        let kills: Vec<String> = Fault::kinds(Launcher::Kubernetes)
+            .into_iter()
+            .chain(Fault::ALL)
+            .filter(|fault| fault.is_kill())
+            .map(Fault::name)
+            .collect();
         for line in &round.history.lines {
             match &line.event {
                 Event::Injected { fault, .. } => {
@@ -36,7 +42,8 @@ impl Figures {
             }
         }
         self.meetings += round.history.meetings.len();
-        self.broken = (self.broken.0 + round.broken.0, self.broken.1 + round.broken.1);
+        self.broken.iter_mut().zip(round.broken).for_each(|(all, of_round)| *all += of_round);
+        self.jobs += round.history.jobs.as_ref().map_or(0, |jobs| jobs.made.len());
         match round.quiet_after {
             Some(after) => self.quiet_after.push(after.as_secs_f64()),
             None => self.never_quiet += 1,
@@ -63,16 +70,18 @@ impl Figures {
         let mut lines: Vec<String> = judged.violations.iter().map(|violation| format!("BROKEN {violation}")).collect();
         let injected: Vec<String> = self.injected.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
         lines.push(format!("injected: {}", injected.join(", ")));
-        lines.push(format!("connections broken: {} to the store, {} to the bucket", self.broken.0, self.broken.1));
+        let [store, bucket, api] = self.broken;
+        lines.push(format!("connections broken: {store} to the store, {bucket} to the bucket, {api} to the API server"));
         lines.push(format!("kills {}, restarts of controllers {}", self.kills, self.restarts));
-        lines.push(format!("meetings {}, joins {}, instances {:?}", self.meetings, judged.joins, judged.ended));
+        let Self { meetings, jobs, .. } = self;
+        lines.push(format!("meetings {meetings}, joins {}, Jobs {jobs}, instances {:?}", judged.joins, judged.ended));
         lines.push(format!("quiet after: {}, never quiet: {}", spread(&self.quiet_after), self.never_quiet));
         lines.push(format!("media lost with a bot that died: {}", spread(&judged.media_lost)));
         lines.push(format!("from a bot's end to the next one's join: {}", spread(&judged.recovery)));
         let Judged { lost, excused, doubled, violations, .. } = judged;
         let broken = violations.len();
         lines.push(format!(
-            "segments lost {lost} (with a machine's disk, within its limit: {excused}), calls doubled {doubled}, promises broken {broken}, in {:.0} s",
+            "segments lost {lost} (with their disk, within the limit: {excused}), calls doubled {doubled}, promises broken {broken}, in {:.0} s",
             took.as_secs_f64()
         ));
         lines

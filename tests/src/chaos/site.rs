@@ -1,4 +1,5 @@
-//! The site: real controllers, which start real managers, over the Firestore emulator and the local bucket, each behind a proxy.
+//! The site: real controllers, which start real managers (or have the API server's stub start them), over the Firestore emulator and
+//! the local bucket, each behind a proxy.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use tokio::sync::watch;
 
 use super::clocks::Clocks;
 use super::disk::Disk;
+use super::plan::Launcher;
+use super::pods::{Jobs, Pods};
 use super::proxy::{Mode, Proxy};
 use super::room::Room;
 use super::runs;
@@ -67,6 +70,7 @@ pub struct Site {
     pub clocks: Clocks,
     /// Of the runs.
     pub disk: Disk,
+    pods: Option<Pods>,
     project: String,
     controllers: Vec<Option<Process>>,
     starts: u32,
@@ -74,7 +78,7 @@ pub struct Site {
 
 impl Site {
     /// Starts everything below `folder`. `FIRESTORE_EMULATOR_HOST` of this process names the emulator.
-    pub async fn start(folder: &Path, controllers: usize) -> Result<Self> {
+    pub async fn start(folder: &Path, controllers: usize, launcher: Launcher) -> Result<Self> {
         let stage = folder.join("stage");
         template::record(&stage.join(TEMPLATE))?;
         let emulator = std::env::var("FIRESTORE_EMULATOR_HOST").context("FIRESTORE_EMULATOR_HOST is not set")?;
@@ -92,6 +96,10 @@ impl Site {
         let room = Room::open(&stage.join(ROOM_SOCKET), Arc::clone(&log))?;
         let clocks = Clocks::start(&stage, controllers)?;
         let disk = Disk::mount(&folder.join(RUNS))?;
+        let pods = match launcher {
+            Launcher::Kubernetes => Some(Pods::start(folder, &folder.join(RUNS), clocks.manager()?, &stage).await?),
+            Launcher::Process => None,
+        };
         let controllers = (0..controllers).map(|_| None).collect();
         let mut site = Self {
             folder: folder.to_owned(),
@@ -103,6 +111,7 @@ impl Site {
             log,
             clocks,
             disk,
+            pods,
             project,
             controllers,
             starts: 0,
@@ -119,6 +128,27 @@ impl Site {
     /// Where everything lies.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The cluster of a site that has one.
+    pub fn pods(&self) -> Result<Pods> {
+        self.pods.clone().context("this site launches processes")
+    }
+
+    /// What is known of the Jobs, where there are any.
+    pub fn jobs(&self) -> Option<Jobs> {
+        self.pods.as_ref().map(Pods::jobs)
+    }
+
+    /// True where nothing runs any more, nor is to.
+    pub fn is_still(&self) -> bool {
+        let has_left = self.jobs().is_some_and(|jobs| !jobs.left.is_empty());
+        self.room.inside() == 0 && runs::alive(&self.runs()).is_empty() && !has_left
+    }
+
+    /// Connections that the proxies before store, bucket and API server broke.
+    pub fn broken(&self) -> [u64; 3] {
+        [self.to_store.broken(), self.to_bucket.broken(), self.pods.as_ref().map_or(0, |pods| pods.to_api.broken())]
     }
 
     /// Starts every controller that is not there; answers their names.
@@ -166,7 +196,6 @@ impl Site {
             ("GCP_PROJECT_ID", self.project.as_str()),
             ("FIRESTORE_DATABASE", "(default)"),
             ("GCS_BUCKET", BUCKET),
-            ("LAUNCHER", "process"),
             ("CONTROLLER_ID", name),
             ("HTTP_LISTEN", "127.0.0.1:0"),
             ("MAX_LIVE_BOTS", "40"),
@@ -176,8 +205,13 @@ impl Site {
             ("SWEEP_INTERVAL_SECONDS", "20"),
             ("MAX_LATE_SECONDS", "3600"),
         ]);
-        command.env("RUNS_DIR", self.runs()).env("MEETING_BOT_BIN", binary("scripted-bot")?);
-        command.env("MANAGER_BIN", self.clocks.manager()?);
+        match &self.pods {
+            Some(pods) => drop(command.envs(pods.settings())),
+            None => {
+                command.env("RUNS_DIR", self.runs()).env("MEETING_BOT_BIN", binary("scripted-bot")?);
+                command.env("LAUNCHER", "process").env("MANAGER_BIN", self.clocks.manager()?);
+            }
+        }
         self.clocks.give_controller(which, &mut command);
         command.env("SIGNAL_PACKS_DIR", self.folder.join("stage"));
         command.env("FIRESTORE_EMULATOR_HOST", self.to_store.address.to_string());
@@ -189,6 +223,7 @@ impl Site {
     pub fn heal(&mut self) -> Result<Vec<String>> {
         self.to_store.set(Mode::Open);
         self.to_bucket.set(Mode::Open);
+        self.pods.iter().for_each(|pods| pods.to_api.set(Mode::Open));
         self.clocks.heal(self.size())?;
         for which in self.running() {
             self.signal(which, Signal::CONT)?;

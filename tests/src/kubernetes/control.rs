@@ -30,6 +30,11 @@ impl Cluster {
         self.objects(Resource::Jobs)
     }
 
+    /// Every Job that was ever made, as it was made, in the order of time.
+    pub fn jobs_made(&self) -> Vec<Arc<Value>> {
+        self.shared.read(|world| world.jobs_made.clone())
+    }
+
     /// The pods of the Jobs of a name, those of a Job that is gone too.
     pub fn pods_of(&self, job: &str) -> Vec<Arc<Value>> {
         let mut pods = self.pods();

@@ -181,12 +181,17 @@ impl World {
         let running: Vec<_> =
             run.mains().filter(|container| container.is_running()).map(|container| container.name.clone()).collect();
         for name in running {
-            self.container_exits(uid, &name, Exit::code(137));
+            self.kill_container(uid, &name);
         }
     }
 
     /// Kills a container that still runs.
     pub(crate) fn kill_container(&mut self, uid: &str, name: &str) {
+        let Some(run) = self.runs.get_mut(uid) else { return };
+        let pod = run.key.name.clone();
+        if run.container(name).is_some_and(|container| container.is_running()) {
+            self.tell(&PodEvent::ContainerKilled { name: pod, uid: uid.to_owned(), container: name.to_owned() });
+        }
         self.container_exits(uid, name, Exit::code(137));
     }
 

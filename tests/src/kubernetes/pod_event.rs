@@ -38,6 +38,15 @@ pub enum PodEvent {
         /// The container's name.
         container: String,
     },
+    /// A container's time is over: SIGKILL.
+    ContainerKilled {
+        /// The pod's name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// The container's name.
+        container: String,
+    },
     /// A pod's object is gone. What still runs of it is to be killed.
     PodGone {
         /// The pod's name.

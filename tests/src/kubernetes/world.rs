@@ -36,6 +36,8 @@ pub(crate) struct World {
     /// What containers wrote, by pod and container.
     pub(crate) logs: HashMap<(String, String), Vec<String>>,
     pub(crate) listeners: Vec<UnboundedSender<PodEvent>>,
+    /// Every Job that was ever made, as it was made.
+    pub(crate) jobs_made: Vec<Arc<Value>>,
     /// Which manager applied which field, by object.
     pub(crate) field_owners: HashMap<Key, BTreeMap<String, String>>,
     /// The namespaces that exist; `None` for any.
@@ -69,6 +71,7 @@ impl Default for World {
             scripts: HashMap::new(),
             logs: HashMap::new(),
             listeners: Vec::new(),
+            jobs_made: Vec::new(),
             field_owners: HashMap::new(),
             namespaces: None,
             refuses_evictions: false,
@@ -101,6 +104,9 @@ impl World {
     /// Adds an object.
     pub(crate) fn create(&mut self, key: Key, value: Value) -> Arc<Value> {
         let event = self.store.insert(key, value);
+        if event.key.resource == Resource::Jobs {
+            self.jobs_made.push(event.after.clone());
+        }
         self.react(&event);
         event.after
     }

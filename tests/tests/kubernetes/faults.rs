@@ -1,6 +1,10 @@
 //! An API server that refuses, is slow, loses answers or is away: never a second Job, never a lost one.
 
+use std::time::Duration;
+
 use controller::launch::{LaunchError, Launched, Launcher, RunState};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, DeleteParams, PropagationPolicy};
 use tests::kubernetes::{Effect, Fault, Resource, Verb};
 
 use crate::site::{Site, find, until};
@@ -12,6 +16,27 @@ async fn a_launch_whose_answer_was_lost_recognises_its_own_job() {
     let lost = site.cluster.inject(Fault::new(Effect::LoseAnswer).on(Verb::Create, Resource::Jobs).times(1));
     assert_eq!(launcher.launch(&site.spec("b1").await).await.unwrap(), Launched::Started);
     assert_eq!((lost.count(), site.cluster.jobs().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_job_whose_answer_was_lost_and_that_was_deleted_by_hand_is_not_made_a_second_time_beside_its_pod() {
+    let site = Site::new().await;
+    let launcher = site.launcher(&[]).await;
+    site.cluster.inject(Fault::new(Effect::LoseAnswer).on(Verb::Create, Resource::Jobs).times(1));
+    // The look after it is late, so that somebody is faster.
+    site.cluster.inject(Fault::new(Effect::Delay(Duration::from_secs(3))).on(Verb::Get, Resource::Jobs).times(1));
+    let spec = site.spec("b1").await;
+    let deleting = async {
+        site.cluster.wait("the pod", |cluster| cluster.pod_in_phase("bot-b1", "Running")).await.unwrap();
+        let jobs: Api<Job> = Api::namespaced(site.cluster.client().unwrap(), "bots");
+        let orphaning = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+        jobs.delete("bot-b1", &orphaning).await.unwrap();
+        site.cluster.wait("the Job's end", |cluster| cluster.job("bot-b1").is_none().then_some(())).await.unwrap();
+    };
+    let (launched, ()) = tokio::join!(launcher.launch(&spec), deleting);
+    assert_eq!(launched.unwrap(), Launched::Started);
+    assert_eq!((site.cluster.jobs_made().len(), site.cluster.pods().len()), (1, 1));
+    until("the run", || async { find(launcher.as_ref(), &spec.key()).await.filter(|run| run.state == RunState::Running) }).await;
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ pub(super) fn manager(config: &KubernetesConfig, spec: &LaunchSpec) -> Container
         (contract::BOT_INSTANCE_ID, spec.instance_id().as_str()),
         (contract::ATTEMPT, &spec.key().attempt.to_string()),
         (contract::SCRATCH_DIR, SCRATCH),
+        (contract::TERMINATION_GRACE_SECONDS, &config.grace.as_secs().to_string()),
         (contract::LOG_FORMAT, "json"),
         ("TMPDIR", TMP),
     ]));

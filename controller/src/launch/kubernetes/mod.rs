@@ -112,6 +112,8 @@ impl KubernetesLauncher {
                 }
                 Standing::Alive(attempt) => return Err(LaunchError::OtherAttemptAlive { attempt }),
                 Standing::Over(view) => self.cluster.delete_job(key.job.as_str(), &view.uid).await?,
+                // Made, and deleted by hand before we looked: its pod may go on without it, and one more Job would be one more pod.
+                Standing::Nothing if last.is_some() && self.has_pod(&key).await? => return Ok(Launched::Started),
                 Standing::Leaving | Standing::Nothing => {}
             }
             let asked = match &last {
@@ -139,6 +141,10 @@ impl KubernetesLauncher {
             Some(other) => Err(LaunchError::OtherAttemptAlive { attempt: other.key.attempt }),
             None => Ok(()),
         }
+    }
+
+    async fn has_pod(&self, key: &RunKey) -> Result<bool, LaunchError> {
+        Ok(self.live_pods(&key.job).await?.iter().any(|pod| pod.key == *key))
     }
 
     async fn live_pods(&self, job: &JobName) -> Result<Vec<PodView>, LaunchError> {

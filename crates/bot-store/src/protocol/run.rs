@@ -5,6 +5,7 @@
 use bot_model::document::{BotInstance, Facts, FrozenList, Meeting, RecordingProgress, Run};
 use bot_model::ids::{CallKey, InstanceId, MeetingPath};
 use bot_model::lifecycle::{Phase, Step};
+use bot_model::outcome::Outcome;
 use chrono::{DateTime, Utc};
 
 use super::{Advanced, InstanceRecord, Note, advance};
@@ -167,6 +168,11 @@ pub async fn set_pointer(
 /// Notes where the latest debug bundle lies.
 pub async fn set_debug(store: &dyn Store, record: &InstanceRecord, address: &str) -> Result<Renewal, StoreError> {
     rewrite(store, record, |instance| instance.facts.debug = Some(address.to_owned())).await
+}
+
+/// Notes how the call ended for the bot, while what it recorded is still on its way: nobody sends a bot there again.
+pub async fn set_outcome(store: &dyn Store, record: &InstanceRecord, outcome: &Outcome) -> Result<Renewal, StoreError> {
+    rewrite(store, record, |instance| instance.facts.outcome = Some(outcome.clone())).await
 }
 
 /// Notes that the greeting was posted; the first time stands.

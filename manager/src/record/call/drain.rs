@@ -1,6 +1,9 @@
 //! Carrying out: beside the call, and to the last segment after it.
 
+use std::time::Duration;
+
 use bot_model::document::RecordingProgress;
+use bot_model::outcome::{Outcome, OutcomeClass};
 use bot_model::scratch::EarlierRun;
 use bot_store::clock;
 use tokio::sync::watch;
@@ -12,6 +15,11 @@ use crate::keeper::Kept;
 use crate::leftover;
 use crate::objects::Objects;
 use crate::spool::{Carried, Route, Spool};
+
+/// Carrying out takes a second; where it takes this long the bucket is away, and how the call ended is written down before: should this
+/// run die meanwhile, nobody is to join a call again that is over or that the bot was sent out of. Where the call may go on (something
+/// broke) it is joined again.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What carries out beside the call.
 pub(super) struct Hauled {
@@ -45,17 +53,25 @@ pub(in crate::record) fn added(earlier: Option<&RecordingProgress>, carried: Car
 }
 
 impl Follower<'_, '_> {
-    /// What was recorded by this run and by those before it.
+    /// What was recorded by this run and by those before it. That an earlier one was in the call stays known, whatever it lost.
     pub(super) fn progress(&self) -> Option<RecordingProgress> {
-        let earlier = self.earlier.as_ref().filter(|earlier| earlier.segments > 0);
-        let started_at = earlier.map(|earlier| earlier.started_at).or(self.admitted_at)?;
+        let earlier = self.earlier.as_ref();
+        let since = |earlier: &RecordingProgress| earlier.started_at;
+        let recorded_since = earlier.filter(|earlier| earlier.segments > 0).map(since);
+        let started_at = recorded_since.or(self.admitted_at).or_else(|| earlier.map(since))?;
         let carried = *self.carried.borrow();
         Some(RecordingProgress { started_at, ended_at: self.left_at, ..added(earlier, carried) })
     }
 
     /// Waits until everything is in the bucket, keeping the lease meanwhile. Only a SIGTERM bounds it; then false.
-    pub(super) async fn drain(&mut self, mut hauling: JoinHandle<(Carried, Carried)>, stop: &mut watch::Receiver<bool>) -> bool {
+    pub(super) async fn drain(
+        &mut self,
+        mut hauling: JoinHandle<(Carried, Carried)>,
+        outcome: &Outcome,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
         let mut stopped_at = (self.cut_short == Some(CutShort::Stopped)).then(Instant::now);
+        let (mut look_at, mut is_said) = (Instant::now() + LOOK_EVERY, outcome.kind.class() == OutcomeClass::Failed);
         loop {
             if let Ok(hauled) = timeout(POLL_EVERY, &mut hauling).await {
                 return self.hauled(hauled.ok());
@@ -68,6 +84,11 @@ impl Follower<'_, '_> {
                     hauling.abort();
                     return false;
                 }
+            }
+            if Instant::now() >= look_at {
+                is_said = is_said || matches!(self.keeper.set_outcome(outcome).await, Kept::Done);
+                self.make_room().await;
+                look_at = Instant::now() + LOOK_EVERY;
             }
             let progress = self.progress();
             if let Kept::Fenced(reason) = self.keeper.renew_if_due(progress.as_ref()).await {

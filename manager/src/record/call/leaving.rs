@@ -60,6 +60,19 @@ impl Follower<'_, '_> {
         }
     }
 
+    /// The bot has left, though its run goes on: a later occurrence on the same link need not wait for that. (A twin that comes meanwhile
+    /// is still handed over, for as long as nobody waits.)
+    pub(super) async fn make_room(&self) {
+        let Some(key) = &self.keeper.facts().call_key else { return };
+        if !self.somebody_waits().await {
+            return;
+        }
+        let releasing = slot::release(self.keeper.store(), key, &self.config.instance, self.config.attempt);
+        if let Err(error) = store_within("release", releasing).await {
+            tracing::warn!(%error, "the live-call slot could not be released; it frees itself when the instance ends");
+        }
+    }
+
     pub(super) fn left_by_ourselves(&self) -> Outcome {
         Outcome::new(self.leaving.map_or(OutcomeKind::AskedToLeave, |(reason, _)| reason))
     }

@@ -5,6 +5,8 @@ use bot_model::ids::{InstanceId, MeetingPath};
 use bot_model::manifest::RecordingManifest;
 use bot_model::meeting_url::MeetingUrl;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
+use bot_model::outcome::{Outcome, OutcomeKind};
+use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::chaos::history::Files;
@@ -52,7 +54,7 @@ fn good() -> History {
     let served = Served { instance: done(&id), seen: Vec::new(), events: Vec::new(), files: files() };
     let path = MeetingPath::parse("meetings/m").unwrap();
     let asked = Asked { path, call: CALL.into(), is_cancelled: false, instance: Some(id) };
-    History { lines, meetings: vec![asked], instances: vec![served] }
+    History { lines, meetings: vec![asked], instances: vec![served], jobs: None }
 }
 
 fn done(id: &InstanceId) -> bot_model::document::BotInstance {
@@ -141,6 +143,58 @@ fn a_meeting_without_a_bot_or_without_a_recording_is_found() {
     assert_eq!(found(failed), ["I2"]);
 }
 
+/// Our own instance ends as failed, with this outcome.
+fn fails(history: &mut History, kind: OutcomeKind) {
+    history.instances[0].instance.phase = Phase::Failed;
+    history.instances[0].instance.facts.outcome = Some(Outcome::new(kind));
+    history.instances[0].instance.facts.recording = None;
+    history.instances[0].files = Files::default();
+}
+
+#[test]
+fn a_recording_that_went_with_its_disk_has_to_be_told_as_ours_and_as_lost() {
+    let lost = |kind, bucket_away: f64| {
+        found(move |history| {
+            fails(history, kind);
+            history.lines.push(breaks(6.6, "run_kill_machine", Some("r1"), 0.0));
+            history.lines.push(breaks(-1.0, "network_bucket_outage", None, bucket_away));
+        })
+    };
+    assert_eq!(lost(OutcomeKind::NoRecording, 60.0), [""; 0]);
+    assert_eq!(lost(OutcomeKind::EndedBeforeAdmission, 60.0), ["I2"]);
+    let not_excused = found(|history| fails(history, OutcomeKind::NoRecording));
+    assert_eq!(not_excused, ["I2", "I3", "I3", "I3"]);
+}
+
+#[test]
+fn a_call_that_was_over_is_told_so_where_another_bot_had_it() {
+    let late = |kind, is_there: bool| {
+        found(move |history| {
+            fails(history, kind);
+            history.lines.retain(|line| !matches!(line.event, Event::Captured { .. }));
+            let mut other = [joins(-9.0, "two", "r2"), captures(-8.0, "r2", 0), leaves(-7.0, "two", false)];
+            for line in &mut other {
+                if let Event::Joined { instance, .. } | Event::Captured { instance, .. } = &mut line.event {
+                    *instance = "b2".into();
+                }
+            }
+            let mut served = good().instances.remove(0);
+            served.instance.id = InstanceId::parse("b2").unwrap();
+            served.files.raw = raw("r2", 0..1).iter().map(RawName::path).collect();
+            served.instance.phase = Phase::Cancelled;
+            served.instance.facts.recording = None;
+            if is_there {
+                history.lines.extend(other);
+                history.instances.push(served);
+            }
+        })
+    };
+    for kind in [OutcomeKind::EndedBeforeAdmission, OutcomeKind::NoRecording] {
+        assert_eq!((late(kind, true), late(kind, false)), (vec![], vec!["I2"]));
+    }
+    assert_eq!(late(OutcomeKind::Denied, true), ["I2"]);
+}
+
 #[test]
 fn an_instance_that_never_ends_is_found() {
     assert_eq!(found(|history| history.instances[0].instance.phase = Phase::Recording), ["I2"]);
@@ -164,6 +218,52 @@ fn dies(fault: &str, secs: f64, more: Option<Line>) -> Vec<&'static str> {
         history.lines.push(leaves(8.0 + secs, "one", true));
         history.lines.extend(more);
     })
+}
+
+/// The same where the run is a pod.
+fn dies_as_a_pod(fault: &str, secs: f64, more: Option<Line>) -> Vec<&'static str> {
+    found(|history| {
+        history.jobs = Some(Jobs::default());
+        history.lines.retain(|line| !matches!(line.event, Event::Left { .. }));
+        history.lines.extend([captures(8.0, "r1", 3), breaks(8.0 + secs, fault, Some("r1"), 0.0)]);
+        history.lines.push(leaves(8.0 + secs, "one", true));
+        history.lines.extend(more);
+    })
+}
+
+#[test]
+fn a_pod_s_disk_goes_with_it_when_it_is_killed_and_not_when_it_is_told_to_end() {
+    for killed in ["run_kill_manager", "run_kill_whole", "run_kill_machine", "pod_deletebyforce"] {
+        assert_eq!((dies_as_a_pod(killed, 5.0, None), dies_as_a_pod(killed, 7.0, None)), (vec![], vec!["I3"]), "{killed}");
+    }
+    let away = |secs| Some(breaks(7.0, "network_bucket_outage", None, secs));
+    for told in ["pod_evict", "pod_preempt", "pod_delete", "pod_deletejob", "run_stop_manager"] {
+        assert_eq!(dies_as_a_pod(told, 1.0, None), ["I3"], "{told}");
+        // It carries out for three minutes, in which the bucket has to have been away throughout.
+        assert_eq!(
+            (dies_as_a_pod(told, 1.0, away(100.0)), dies_as_a_pod(told, 1.0, away(200.0))),
+            (vec!["I3"], vec![]),
+            "{told}"
+        );
+    }
+    assert_eq!(dies_as_a_pod("run_kill_bot", 1.0, away(600.0)), ["I3"]);
+}
+
+#[test]
+fn a_second_job_of_an_attempt_and_whatever_is_left_over_is_found() {
+    let made = |attempts: &[&str]| attempts.iter().map(|attempt| ("bot-b1".to_owned(), (*attempt).to_owned())).collect();
+    let jobs = |attempts: &[&str], left: &[&str]| {
+        let left = left.iter().map(|what| (*what).to_owned()).collect();
+        found(|history| history.jobs = Some(Jobs { made: made(attempts), left, ..Jobs::default() }))
+    };
+    assert_eq!(jobs(&["1", "2"], &[]), [""; 0]);
+    assert_eq!(jobs(&["1", "1"], &[]), ["I1"]);
+    assert_eq!(jobs(&["1"], &["pod bot-b1-x"]), ["I15"]);
+    let deleted = |attempts: &[&str]| {
+        let deleted = ["bot-b1".to_owned()].into();
+        found(|history| history.jobs = Some(Jobs { made: made(attempts), deleted, ..Jobs::default() }))
+    };
+    assert_eq!((deleted(&["1", "1"]), deleted(&["1", "1", "1"])), (vec![], vec!["I1"]));
 }
 
 #[test]
