@@ -20,7 +20,7 @@ use webhooks::engine::Parts;
 use webhooks::metrics::Metrics;
 use webhooks::post::Poster;
 use webhooks::schedule::Schedule;
-use webhooks::{Allowed, Pace, Webhooks};
+use webhooks::{Allowed, Authorities, Pace, Webhooks};
 
 pub(crate) struct Site {
     pub(crate) store: Arc<dyn Store>,
@@ -54,7 +54,7 @@ impl Site {
 
     /// One replica, with hints as the controller has them. Aborted, it is as dead as a killed process: nothing is kept in memory.
     pub(crate) async fn replica(&self, pace: Pace) -> JoinHandle<()> {
-        let poster = Poster::new(loopback(), pace.deadline).unwrap();
+        let poster = Poster::new(loopback(), &Authorities::default(), pace.deadline).unwrap();
         self.replica_with(poster, pace).await
     }
 
