@@ -6,7 +6,7 @@ use api::access::{Access, Role};
 use crate::site::Site;
 
 /// Every page of a site with a day's calls.
-pub(crate) const PAGES: [(&str, &str); 17] = [
+pub(crate) const PAGES: [(&str, &str); 19] = [
     ("overview", "/portal/"),
     ("bots", "/portal/bots"),
     ("bots-filtered", "/portal/bots?phase=failed&days=7"),
@@ -20,6 +20,8 @@ pub(crate) const PAGES: [(&str, &str); 17] = [
     ("meeting", "/portal/meetings/m1"),
     ("change", "/portal/meetings/m1/change"),
     ("schedule", "/portal/schedule"),
+    ("limits", "/portal/limits"),
+    ("limit", "/portal/limits/acme"),
     ("webhooks", "/portal/webhooks"),
     ("keys", "/portal/keys"),
     ("audit", "/portal/audit"),

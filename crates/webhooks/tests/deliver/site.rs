@@ -98,6 +98,19 @@ impl Site {
         endpoint::read(self.store.as_ref(), id).await.unwrap().unwrap().endpoint
     }
 
+    /// Waits until an endpoint is as wanted.
+    pub(crate) async fn until_endpoint(&self, id: &str, wanted: impl Fn(&Endpoint) -> bool) -> Endpoint {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let endpoint = self.read_endpoint(id).await;
+            if wanted(&endpoint) {
+                return endpoint;
+            }
+            assert!(tokio::time::Instant::now() < give_up, "not in time: {:?}", endpoint.failing_since_at);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Something that happened; its id.
     pub(crate) async fn happens(&self, event_type: &str, organization: &str) -> String {
         let event = Event::new(event_type, organization, Utc::now(), json!({"bot_id": "b", "phase": "done"}));
