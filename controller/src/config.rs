@@ -53,6 +53,8 @@ pub struct Config {
     pub portal_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// Runs are processes on this machine: the one-machine set-up.
+    pub launches_here: bool,
     /// Private authorities whose certificates receivers may show.
     pub webhook_authorities: webhooks::Authorities,
     /// `ALERT_SNS_TOPIC_ARN`: who is told when all bots are busy.
@@ -165,6 +167,7 @@ impl Config {
             api: reader.api(http_listen),
             portal_secret: reader.portal_secret(),
             webhook_allow: reader.webhook_allow(),
+            launches_here: launcher == LauncherKind::Process,
             webhook_authorities: reader.webhook_authorities(),
             alert_sns: reader.text("ALERT_SNS_TOPIC_ARN"),
             alert_pubsub: reader.text("ALERT_PUBSUB_TOPIC"),
