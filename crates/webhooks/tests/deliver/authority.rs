@@ -1,7 +1,8 @@
 //! A private certificate authority, and a listener that shows a certificate of it. `openssl` makes them, in a folder of their own.
+//! The controller's suite includes this file too.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,11 @@ impl Authority {
     /// What an operator names.
     pub(crate) fn authorities(&self) -> Authorities {
         Authorities::parse(&self.read("ca.pem")).unwrap()
+    }
+
+    /// The file that `WEBHOOK_CA_FILE` would name.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
     }
 
     /// A certificate for names such as `DNS:hooks.test` or `IP:127.0.0.1`.

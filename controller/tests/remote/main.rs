@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
+#[path = "../../../crates/webhooks/tests/deliver/authority.rs"]
+#[allow(dead_code, reason = "the file is shared with another suite")]
+mod authority;
+mod here;
+mod machine;
+mod tls;
+
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +28,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const CONTROLLER: &str = env!("CARGO_BIN_EXE_controller");
+pub(crate) const CONTROLLER: &str = env!("CARGO_BIN_EXE_controller");
 const ZOOM: &str = "https://zoom.us/j/123456789?pwd=CANARY";
 
 struct Site {
@@ -105,15 +112,15 @@ async fn cut(left: Arc<AtomicU32>, request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from_stream(half))
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn json_of(output: &Output) -> Value {
+pub(crate) fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(output)))
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
@@ -193,152 +200,6 @@ async fn each_kind_of_refusal_has_an_exit_code_of_its_own() {
         assert_eq!(code(&output), expected, "{arguments:?}: {}", text(&output));
         assert!(!text(&output).contains(&site.key), "{arguments:?}");
     }
-}
-
-/// A controller of the one-machine set-up, as a process, and commands with its settings.
-struct Machine {
-    folder: tempfile::TempDir,
-    settings: Vec<(&'static str, String)>,
-    running: tokio::process::Child,
-}
-
-/// Of the test's own environment nothing that could name an API, a key or a store.
-fn bare(arguments: &[&str]) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new(CONTROLLER);
-    command.args(arguments).kill_on_drop(true);
-    for name in ["API_URL", "API_KEY", "API_LISTEN", "HTTP_LISTEN", "HTTP_PORT_FILE", "STORE_URL", "LAUNCHER", "GCP_PROJECT_ID"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-impl Machine {
-    async fn start(more: &[(&'static str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let mut settings = vec![
-            ("STORE_URL", format!("sqlite:{}", at("store.sqlite"))),
-            ("RECORDINGS_URL", format!("file://{}", at("bucket"))),
-            ("RUNS_DIR", at("runs")),
-            ("MANAGER_BIN", "/bin/true".into()),
-            ("MEETING_BOT_BIN", "/bin/true".into()),
-            ("HTTP_LISTEN", "127.0.0.1:0".into()),
-            ("HTTP_PORT_FILE", at("port")),
-            ("XDG_STATE_HOME", at("state")),
-        ];
-        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let running = bare(&["run"]).envs(settings.clone()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let machine = Self { folder, settings, running };
-        machine.until_ready().await;
-        machine
-    }
-
-    async fn until_ready(&self) {
-        let give_up = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-        loop {
-            let address = std::fs::read_to_string(self.folder.path().join("port")).unwrap_or_default();
-            let ready =
-                reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://{address}/readyz")).send().await;
-            if ready.is_ok_and(|ready| ready.status().is_success()) {
-                return;
-            }
-            let log = || std::fs::read_to_string(self.folder.path().join("log"));
-            assert!(tokio::time::Instant::now() < give_up, "it is not ready: {:?}", log());
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Output {
-        self.run_with(arguments, &[]).await
-    }
-
-    async fn run_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Output {
-        let mut command = bare(arguments);
-        command.envs(self.settings.clone()).envs(more.iter().copied());
-        tokio::time::timeout(std::time::Duration::from_secs(60), command.output()).await.unwrap().unwrap()
-    }
-
-    async fn keys(&self) -> Vec<Value> {
-        json_of(&self.run(&["keys", "list", "--json"]).await).as_array().unwrap().clone()
-    }
-
-    fn key_file(&self) -> std::path::PathBuf {
-        let folder = self.folder.path().join("state/meeting-recorder");
-        std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
-    }
-
-    async fn end(mut self) {
-        self.running.kill().await.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn on_the_machine_of_the_controller_neither_address_nor_key_need_be_given() {
-    let machine = Machine::start(&[]).await;
-    assert_eq!(code(&machine.run(&["schedule", "https://zoom.us/j/123456789", "--at", "2037-01-01T00:00:00Z"]).await), 0);
-    let list = machine.run(&["list", "--meetings", "--json"]).await;
-    assert_eq!(json_of(&list).as_array().map(Vec::len), Some(1), "{}", text(&list));
-    // The key is made once, for this user alone to read, and no answer shows it.
-    let (file, keys) = (machine.key_file(), machine.keys().await);
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
-    assert_eq!((mode & 0o777, keys.len(), &keys[0]["role"]), (0o600, 1, &json!("operator")));
-    for arguments in [&["leave", "none"][..], &["watch", "none"], &["log", "none"], &["link", "none", "x"], &["download", "none"]]
-    {
-        let output = machine.run(arguments).await;
-        assert_eq!(code(&output), 66, "{arguments:?}: {}", text(&output));
-        assert!(!text(&output).contains("mbk_"));
-    }
-    assert_eq!(machine.keys().await.len(), 1);
-    // One that was revoked, or damaged, is followed by another.
-    let id = keys[0]["id"].as_str().unwrap();
-    assert_eq!(code(&machine.run(&["keys", "revoke", id]).await), 0);
-    assert_eq!(code(&machine.run(&["list"]).await), 0);
-    std::fs::write(&file, "mbk_half").unwrap();
-    assert_eq!(code(&machine.run(&["list"]).await), 0);
-    assert_eq!(machine.keys().await.len(), 3);
-    // What is given goes first, and is not replaced.
-    let wrong = machine.run_with(&["list"], &[("API_KEY", "mbk_wrong")]).await;
-    assert!(code(&wrong) == 77 && text(&wrong).contains("API_KEY is set"), "{}", text(&wrong));
-    let elsewhere = machine.run_with(&["list"], &[("API_URL", "http://127.0.0.1:1")]).await;
-    assert!(code(&elsewhere) == 69 && !text(&elsewhere).contains("tried"), "{}", text(&elsewhere));
-    assert_eq!(machine.keys().await.len(), 3);
-    machine.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_is_asked_for_a_key_none_is_made() {
-    let machine = Machine::start(&[("API_ACCESS", "danger_open")]).await;
-    let list = machine.run(&["list", "--json"]).await;
-    assert_eq!((code(&list), json_of(&list)), (0, json!([])), "{}", text(&list));
-    assert!(machine.keys().await.is_empty() && !machine.folder.path().join("state").exists());
-    machine.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_reaches_nothing_or_is_not_let_in_is_told_what_was_tried() {
-    let machine = Machine::start(&[]).await;
-    let address = std::fs::read_to_string(machine.folder.path().join("port")).unwrap();
-    let ask = async |settings: &[(&str, &str)]| bare(&["list"]).envs(settings.iter().copied()).output().await.unwrap();
-    let silent = ask(&[("HTTP_LISTEN", "127.0.0.1:1")]).await;
-    let said = text(&silent);
-    assert_eq!(code(&silent), 69, "{said}");
-    for part in [
-        "http://127.0.0.1:1",
-        "--api (not given), API_URL (not set), API_LISTEN (not set), HTTP_LISTEN (127.0.0.1:1)",
-        "controller run",
-    ] {
-        assert!(said.contains(part), "{part}: {said}");
-    }
-    let unknown = ask(&[("HTTP_LISTEN", "127.0.0.1:0")]).await;
-    assert!(code(&unknown) == 64 && text(&unknown).contains("HTTP_PORT_FILE"), "{}", text(&unknown));
-    // The controller is there, and these settings have no store in which a key could be made.
-    for settings in [&[("HTTP_LISTEN", address.as_str())][..], &[("HTTP_LISTEN", &address), ("GCP_PROJECT_ID", "p")]] {
-        let stranger = ask(settings).await;
-        assert!(code(&stranger) == 77 && text(&stranger).contains("tried API_KEY (not set)"), "{}", text(&stranger));
-    }
-    assert!(machine.keys().await.is_empty());
-    machine.end().await;
 }
 
 #[test]
