@@ -115,7 +115,7 @@ fn row(visit: &Visit, used: Option<Use>, limits: Limits) -> Row {
 
 /// Limits in words.
 fn words(limits: &Limits) -> String {
-    let most = |number: Option<u64>| number.map_or_else(|| "without limit".to_owned(), |number| number.to_string());
+    let most = |number: Option<u64>| number.map_or_else(|| "any number".to_owned(), |number| number.to_string());
     let zone = if limits.time_zone.is_empty() { "UTC" } else { &limits.time_zone };
     format!("{} at once, {} a day ({zone})", most(limits.max_active_bots), most(limits.max_bots_per_day))
 }
