@@ -170,6 +170,8 @@ find_missing() {
     want git git
     want curl curl
     want python3 python3
+    # Certificates of private authorities, which suites make.
+    want openssl openssl
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(libfaketime)
     # The emulator's package is Google's: wanted only where that repository is set up, else scripts/test.sh says what to do.

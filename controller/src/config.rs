@@ -53,6 +53,10 @@ pub struct Config {
     pub portal_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// Runs are processes on this machine: the one-machine set-up.
+    pub launches_here: bool,
+    /// Private authorities whose certificates receivers may show.
+    pub webhook_authorities: webhooks::Authorities,
     /// `ALERT_SNS_TOPIC_ARN`: who is told when all bots are busy.
     pub alert_sns: Option<String>,
     /// `ALERT_PUBSUB_TOPIC`: the same.
@@ -163,6 +167,8 @@ impl Config {
             api: reader.api(http_listen),
             portal_secret: reader.portal_secret(),
             webhook_allow: reader.webhook_allow(),
+            launches_here: launcher == LauncherKind::Process,
+            webhook_authorities: reader.webhook_authorities(),
             alert_sns: reader.text("ALERT_SNS_TOPIC_ARN"),
             alert_pubsub: reader.text("ALERT_PUBSUB_TOPIC"),
             http_listen,
@@ -299,6 +305,16 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         webhooks::Allowed::parse(&text).unwrap_or_else(|entry| {
             self.problem("WEBHOOK_ALLOW", entry, webhooks::Allowed::WANTS);
             webhooks::Allowed::default()
+        })
+    }
+
+    fn webhook_authorities(&mut self) -> webhooks::Authorities {
+        let Some(file) = self.text("WEBHOOK_CA_FILE") else { return webhooks::Authorities::default() };
+        let read = std::fs::read(&file).map_err(|error| error.to_string());
+        let found = read.and_then(|pem| webhooks::Authorities::parse(&pem).map_err(|error| error.to_string()));
+        found.unwrap_or_else(|error| {
+            self.problem("WEBHOOK_CA_FILE", format!("{file} ({error})"), webhooks::Authorities::WANTS);
+            webhooks::Authorities::default()
         })
     }
 

@@ -174,6 +174,11 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "receivers of webhooks besides the public internet: networks and host names, such as 10.1.0.0/16,hooks.internal",
     ),
+    setting(
+        "WEBHOOK_CA_FILE",
+        "",
+        "certificates (PEM) of private authorities whose receivers of webhooks are believed, besides the system's; read at the start",
+    ),
     setting("ALERT_SNS_TOPIC_ARN", "", "a topic of AWS SNS that is told when all bots are busy"),
     setting("ALERT_PUBSUB_TOPIC", "", "a topic of Google Pub/Sub that is told the same: projects/my-project/topics/alerts"),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),

@@ -90,3 +90,59 @@ async fn a_call_is_scheduled_watched_and_played_in_the_portal() {
     let complaints: Vec<String> = tab.complaints().into_iter().filter(|one| !one.contains("404")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_address_of_their_own_api_and_portal_answer_there_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    // On a loopback address that nobody else uses, so that the port found free is still free a moment later.
+    let listen = std::net::TcpListener::bind("127.0.83.7:0").unwrap().local_addr().unwrap().to_string();
+    let stack = Stack::start(
+        folder.path(),
+        None,
+        &[("API_LISTEN", &listen), ("MANAGER_BIN", "/bin/true"), ("MEETING_BOT_BIN", "/bin/true")],
+    )
+    .await
+    .unwrap();
+    let own = format!("http://{listen}");
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let status = async |address: String| http.get(address).send().await.map(|answer| answer.status().as_u16());
+    let give_up = Instant::now() + MINUTE;
+    while status(format!("{own}/v1/me")).await.is_err() {
+        assert!(Instant::now() < give_up, "nothing answers at API_LISTEN");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let browser = Chromium::start(folder.path()).unwrap();
+    let tab = browser.tab().await.unwrap();
+    let made = stack
+        .command()
+        .unwrap()
+        .args(["keys", "create", "--name", "desk", "--role", "admin", "--all-organizations"])
+        .output()
+        .unwrap();
+    let key = String::from_utf8(made.stdout).unwrap();
+    tab.open(&own).await.unwrap();
+    assert_eq!(tab.text("location.pathname").await.unwrap(), "/portal/sign-in");
+    tab.fill("#key", key.trim()).await.unwrap();
+    tab.go("main button").await.unwrap();
+    assert_eq!(tab.text("location.href").await.unwrap(), format!("{own}/portal/"));
+    tab.go("a.go").await.unwrap();
+    tab.fill("#meeting_url", "https://meet.google.com/abc-defg-hij").await.unwrap();
+    let day = (chrono::Utc::now() + chrono::TimeDelta::days(30)).format("%Y-%m-%d").to_string();
+    tab.fill("#start", &format!("{day}T14:30")).await.unwrap();
+    tab.eval("document.getElementById('when-then').click()").await.unwrap();
+    tab.go("main form button").await.unwrap();
+    says(&tab, "Scheduled. A bot is sent").await;
+    assert_eq!(tab.complaints(), Vec::<String>::new());
+    // The command line finds it there, too.
+    let listed = stack.command().unwrap().args(["list", "--meetings"]).env("API_KEY", key.trim()).output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains(&day), "{listed}");
+    // What is for the cluster stays at its address, and nothing of what is for people is there.
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert_eq!(status(format!("{own}{path}")).await.unwrap(), 404, "{path} at API_LISTEN");
+    }
+    assert_eq!(status(format!("{}/metrics", stack.http)).await.unwrap(), 200);
+    for path in ["/", "/portal/", "/portal/sign-in", "/v1/me", "/openapi.json", "/docs"] {
+        assert_eq!(status(format!("{}{path}", stack.http)).await.unwrap(), 404, "{path} at HTTP_LISTEN");
+    }
+}

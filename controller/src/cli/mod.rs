@@ -147,6 +147,15 @@ impl CliError {
         }
     }
 
+    /// The same with more words, where it is about reaching the API or being let in.
+    fn and(self, more: &str) -> Self {
+        match self {
+            Self::Unreachable(text) => Self::Unreachable(text + more),
+            Self::Denied(text) => Self::Denied(text + more),
+            other => other,
+        }
+    }
+
     fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound(_))
     }

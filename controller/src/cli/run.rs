@@ -131,7 +131,7 @@ fn webhooks(config: &Config, engine: &Engine) -> Result<Arc<Webhooks>, CliError>
     let pace = webhooks::Pace::default();
     // Hints make it immediate; without them the outbox is looked at as often as the meetings are.
     let poll = if config.pace.is_listening { pace.poll } else { config.pace.poll };
-    let poster = Poster::new(config.webhook_allow.clone(), pace.deadline)
+    let poster = Poster::new(config.webhook_allow.clone(), &config.webhook_authorities, pace.deadline)
         .map_err(|error| CliError::Failed(format!("the client of webhooks: {error}")))?;
     Ok(Webhooks::new(Parts {
         store: engine.shared_store(),

@@ -131,6 +131,13 @@ fn check(new: &NewKey, now: DateTime<Utc>) -> Result<(), KeyError> {
     Ok(())
 }
 
+/// True where a text is a key of this store that works.
+pub async fn is_live(store: &dyn Store, key: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let Some((id, secret)) = parts(key) else { return Ok(false) };
+    let record = store.read(&DocumentKey::ApiKey(id.to_owned())).await?;
+    Ok(judge(record.as_ref(), secret, now).is_some())
+}
+
 /// Every key, newest first.
 pub async fn list(store: &dyn Store) -> Result<Vec<KeyInfo>, StoreError> {
     let (mut keys, mut cursor) = (Vec::new(), None);

@@ -24,6 +24,7 @@ pub mod logs;
 mod me;
 mod meetings;
 pub mod oidc;
+mod organizations;
 mod picture;
 pub mod problem;
 mod queue;
@@ -121,6 +122,7 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(queue::queue))
         .routes(routes!(capacity::capacity_now))
         .routes(routes!(forecast::read))
-        .routes(routes!(capacity::read_limits, capacity::set_limits))
+        .routes(routes!(organizations::list))
+        .routes(routes!(organizations::read_limits, organizations::set_limits))
         .routes(routes!(admin::revoke_key))
 }

@@ -34,6 +34,8 @@ pub enum Listed {
     Deliveries,
     /// Deliveries that are not over, by `due_at`.
     Pending,
+    /// Organizations with limits of their own, by `updated_at`.
+    Organizations,
 }
 
 /// A field that a list can be filtered by.
@@ -84,8 +86,9 @@ impl Listed {
             DocumentKey::Endpoint(_) => Some(Self::Endpoints),
             DocumentKey::Delivery(_) => Some(Self::Deliveries),
             DocumentKey::Pending(_) => Some(Self::Pending),
+            DocumentKey::Organization(_) => Some(Self::Organizations),
             DocumentKey::Slot(_) | DocumentKey::PathOwner(_) | DocumentKey::Controller(_) => None,
-            DocumentKey::Capacity(_) | DocumentKey::Organization(_) => None,
+            DocumentKey::Capacity(_) => None,
         }
     }
 
@@ -97,6 +100,7 @@ impl Listed {
             Self::Events | Self::Audit | Self::Outbox => "occurred_at",
             Self::Replays => "expires_at",
             Self::Pending => "due_at",
+            Self::Organizations => "updated_at",
         }
     }
 

@@ -59,6 +59,19 @@ async fn what_was_committed_is_there_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_organization_that_was_written_before_there_was_a_list_of_them_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    drop(SqliteStore::open(&path, Naming::default()).await.unwrap());
+    let earlier = "INSERT INTO documents VALUES ('organizations/acme', 'organization', 'organizations', 'organizations',
+        '{\"organization\":\"acme\",\"updated_at\":\"2027-01-15T08:00:00Z\"}', 3, NULL)";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(earlier).unwrap();
+    let store = SqliteStore::open(&path, Naming::default()).await.unwrap();
+    let listing = bot_store::listing::Listing::newest(bot_store::listing::Listed::Organizations);
+    assert_eq!(store.list(&listing, None, 5).await.unwrap().records.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_version_1_keeps_its_documents_and_lists_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite");

@@ -181,6 +181,12 @@ impl Client {
         self.ask(Method::PATCH, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, Some(body)).await
     }
 
+    /// A replacement of what was read under `etag`.
+    pub(crate) async fn put(&self, path: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
+        let tag = (header::IF_MATCH, etag.to_owned());
+        self.ask(Method::PUT, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, Some(body)).await
+    }
+
     /// A deletion.
     pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Refusal> {
         self.ask(Method::DELETE, path, &[], None).await

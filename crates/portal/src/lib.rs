@@ -12,6 +12,7 @@ mod chart;
 mod client;
 mod confirm;
 mod keys;
+mod limits;
 mod live;
 mod media;
 mod meetings;
@@ -110,6 +111,8 @@ fn pages() -> Router<Arc<Portal>> {
         .route("/portal/webhooks/{id}/deliveries/{delivery}/replay", axum::routing::post(webhooks::replay))
         .route("/portal/keys", get(keys::show).post(keys::create))
         .route("/portal/keys/{id}/revoke", get(keys::ask_revoke).post(keys::revoke))
+        .route("/portal/limits", get(limits::list))
+        .route("/portal/limits/{organization}", get(limits::ask).post(limits::change))
         .route("/portal/audit", get(audit::show))
         .route("/portal/assets/{name}", get(assets::file))
         .route("/portal/{*rest}", get(page::nothing_here))

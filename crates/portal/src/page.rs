@@ -128,6 +128,7 @@ fn notice(did: &str) -> &'static str {
         "replayed" => "The event is sent once more; its attempts are listed below.",
         "saved" => "Saved.",
         "deleted" => "Deleted.",
+        "limits" => "The limits were set. They hold within half a minute.",
         "revoked" => "The key was revoked.",
         _ => "",
     }

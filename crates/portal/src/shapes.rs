@@ -287,6 +287,49 @@ pub(crate) struct Capacity {
     pub(crate) is_exhausted: bool,
     pub(crate) reason: Option<String>,
     pub(crate) changed_at: At,
+    pub(crate) limits: DeploymentLimits,
+    pub(crate) organizations: Vec<Use>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeploymentLimits {
+    /// Of an organization without limits of its own.
+    pub(crate) organization: Limits,
+}
+
+/// What an organization may have.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Limits {
+    pub(crate) organization: String,
+    pub(crate) time_zone: String,
+    pub(crate) max_active_bots: Option<u64>,
+    pub(crate) max_bots_per_day: Option<u64>,
+    pub(crate) is_own: bool,
+    pub(crate) etag: String,
+    pub(crate) updated_by: Option<String>,
+    #[serde(deserialize_with = "readable")]
+    pub(crate) updated_at: At,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Organizations {
+    pub(crate) organizations: Vec<Limits>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// What an organization has of it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Use {
+    pub(crate) organization: String,
+    pub(crate) limits: Limits,
+    pub(crate) active: u64,
+    pub(crate) waiting: u64,
+    pub(crate) begun_today: u64,
+    pub(crate) next_day_at: At,
 }
 
 /// Who waits, in order.
@@ -358,6 +401,8 @@ pub(crate) struct Attempt {
     pub(crate) result: String,
     pub(crate) status: Option<u16>,
     pub(crate) millis: u64,
+    /// The first characters of the answer, or what went wrong.
+    pub(crate) answer: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

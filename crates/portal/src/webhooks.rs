@@ -123,6 +123,8 @@ pub(crate) async fn create(Posted { visit, fields }: Posted) -> Response {
 struct TryRow {
     at: Option<Stamp>,
     result: String,
+    /// Of one that was not taken.
+    answer: String,
     tone: &'static str,
     took: String,
 }
@@ -145,6 +147,7 @@ fn tried(attempt: &Attempt, zone: &Zone) -> TryRow {
     TryRow {
         at: attempt.tried_at.map(|at| zone.stamp(at)),
         result: status.unwrap_or(result),
+        answer: if is_taken { String::new() } else { attempt.answer.clone() },
         tone: if is_taken { "good" } else { "bad" },
         took: format!("{} ms", attempt.millis),
     }

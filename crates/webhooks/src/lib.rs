@@ -19,6 +19,8 @@ pub mod schedule;
 pub mod signature;
 pub mod target;
 mod tidy;
+pub mod trust;
 
 pub use address::Allowed;
 pub use engine::{Pace, Webhooks};
+pub use trust::Authorities;

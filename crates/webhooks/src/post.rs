@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::address::Allowed;
 use crate::signature::{Secret, header};
 use crate::target::{Target, TargetError};
+use crate::trust::{self, Authorities};
 
 /// Of an answer, what is read at most.
 const MOST_ANSWER_BYTES: usize = 4 * 1_024;
@@ -42,13 +43,16 @@ pub enum Outcome {
     TimedOut,
     /// No connection, or it broke off.
     Unreachable,
+    /// Somebody listens there, but no TLS came of it: a certificate that is not believed, mostly.
+    Untrusted,
     /// The address is none that may be dialled.
     Forbidden,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Accepted, Self::Gone, Self::Refused, Self::TimedOut, Self::Unreachable, Self::Forbidden];
+    pub const ALL: [Self; 7] =
+        [Self::Accepted, Self::Gone, Self::Refused, Self::TimedOut, Self::Unreachable, Self::Untrusted, Self::Forbidden];
 
     /// Its stored name, and the metric's label.
     pub fn as_str(self) -> &'static str {
@@ -58,6 +62,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted_tls",
             Self::Forbidden => "forbidden_address",
         }
     }
@@ -101,7 +106,7 @@ pub struct Poster {
 
 impl Poster {
     /// With this machine's own resolver. `deadline` is for a whole try.
-    pub fn new(allowed: Allowed, deadline: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(allowed: Allowed, authorities: &Authorities, deadline: Duration) -> Result<Self, reqwest::Error> {
         let turns = Arc::new(Semaphore::new(LOOKUPS_AT_ONCE));
         let system: Lookup = Arc::new(move |name| {
             let turns = Arc::clone(&turns);
@@ -110,11 +115,16 @@ impl Poster {
                 Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
             })
         });
-        Self::with_lookup(allowed, deadline, system)
+        Self::with_lookup(allowed, authorities, deadline, system)
     }
 
     /// With another resolver.
-    pub fn with_lookup(allowed: Allowed, deadline: Duration, lookup: Lookup) -> Result<Self, reqwest::Error> {
+    pub fn with_lookup(
+        allowed: Allowed,
+        authorities: &Authorities,
+        deadline: Duration,
+        lookup: Lookup,
+    ) -> Result<Self, reqwest::Error> {
         let guard = Guard { allowed: allowed.clone(), lookup };
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -126,6 +136,7 @@ impl Poster {
             .pool_max_idle_per_host(2)
             .pool_idle_timeout(Duration::from_secs(20))
             .dns_resolver(Arc::new(guard))
+            .tls_certs_merge(authorities.certificates())
             .build()?;
         Ok(Self { http, allowed, deadline })
     }
@@ -214,10 +225,12 @@ fn of_error(error: &reqwest::Error) -> Answer {
             return Answer::failed(Outcome::Forbidden, Forbidden.to_string());
         }
         if let Some(io) = found.downcast_ref::<io::Error>() {
-            // hyper wraps the resolver's own error once more.
-            let inner = io.get_ref().is_some_and(|inner| inner.is::<Forbidden>());
-            if inner {
+            let inner = innermost(io);
+            if inner.is_some_and(|inner| inner.is::<Forbidden>()) {
                 return Answer::failed(Outcome::Forbidden, Forbidden.to_string());
+            }
+            if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return Answer::failed(Outcome::Untrusted, trust::reason(tls));
             }
             if io.kind() == io::ErrorKind::ConnectionRefused {
                 return Answer::failed(Outcome::Unreachable, "the connection was refused");
@@ -229,11 +242,17 @@ fn of_error(error: &reqwest::Error) -> Answer {
         return Answer::failed(Outcome::TimedOut, "no connection in time");
     }
     let text = if error.is_connect() {
-        "no connection: the name, the port or the certificate is wrong, or nobody listens"
+        "no connection: the name or the port is wrong, or nobody listens"
     } else {
         "the connection broke off before the answer"
     };
     Answer::failed(Outcome::Unreachable, text)
+}
+
+/// What an error of a connection is about: hyper wraps the resolver's own error, and TLS's twice. `source` passes over what is wrapped.
+fn innermost(io: &io::Error) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+    let inner = io.get_ref()?;
+    inner.downcast_ref::<io::Error>().map_or(Some(inner), innermost)
 }
 
 /// No address of the name may be dialled.

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::here::{self, Here};
 use crate::cli::CliError;
 
 /// For a whole answer; longer than the server's own deadline.
@@ -19,7 +20,8 @@ const PAGE: usize = 200;
 /// Which API.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ApiArgs {
-    /// Address of a controller's API, such as https://recorder.example. The key is in API_KEY.
+    /// Address of a controller's API, such as https://recorder.example; what only the API can do asks the one of this machine by the
+    /// same settings (API_LISTEN, HTTP_LISTEN) if absent. The key is in API_KEY.
     #[arg(long, env = "API_URL", hide_env_values = true)]
     api: Option<String>,
 }
@@ -30,6 +32,8 @@ pub(in crate::cli) struct Client {
     http: reqwest::Client,
     base: reqwest::Url,
     key: Option<SecretString>,
+    /// What an error adds: what was looked at for the address, and for the key.
+    tried: [String; 2],
 }
 
 impl ApiArgs {
@@ -43,39 +47,52 @@ impl ApiArgs {
         }
         base.set_query(None);
         base.set_fragment(None);
-        let builder = reqwest::Client::builder().connect_timeout(BYTES_WITHIN).read_timeout(BYTES_WITHIN);
-        // A redirect could lead the key elsewhere.
-        let http = builder.redirect(reqwest::redirect::Policy::none()).build();
-        let http = http.map_err(|error| CliError::Failed(error.to_string()))?;
         let key = std::env::var("API_KEY").ok().filter(|key| !key.is_empty()).map(SecretString::from);
-        Ok(Some(Client { http, base, key }))
+        let missing = if key.is_some() { "" } else { "; API_KEY is not set" };
+        Ok(Some(Client { http: http(false)?, base, key, tried: [String::new(), missing.to_owned()] }))
     }
 
-    /// The client; it is a mistake to name no API.
-    pub(in crate::cli) fn client(&self) -> Result<Client, CliError> {
-        let missing = "name the API of a running controller: --api http://localhost:8080, or API_URL; the key is in API_KEY";
-        self.named()?.ok_or_else(|| CliError::Usage(missing.into()))
+    /// The client of the API that is named, or else of the one that runs here.
+    pub(in crate::cli) async fn client(&self) -> Result<Client, CliError> {
+        if let Some(client) = self.named()? {
+            return Ok(client);
+        }
+        let Here { base, key, address_tried, key_tried } = here::find().await?;
+        let mends = "Start `controller run` with the same settings, or name another API: --api https://recorder.example";
+        let tried = [
+            format!(" at {base}; tried {address_tried}. {mends}"),
+            format!("; tried {key_tried}. `controller keys create` makes one"),
+        ];
+        let base = reqwest::Url::parse(&base).map_err(|_| CliError::Usage(format!("{base} is no address")))?;
+        Ok(Client { http: http(true)?, base, key, tried })
     }
+}
+
+/// A redirect could lead the key elsewhere, and a proxy has no business with what is on this machine.
+fn http(is_here: bool) -> Result<reqwest::Client, CliError> {
+    let builder = reqwest::Client::builder().connect_timeout(BYTES_WITHIN).read_timeout(BYTES_WITHIN);
+    let builder = if is_here { builder.no_proxy() } else { builder };
+    builder.redirect(reqwest::redirect::Policy::none()).build().map_err(|error| CliError::Failed(error.to_string()))
 }
 
 impl Client {
     /// What is at a path of these segments.
     pub(in crate::cli) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, CliError> {
         let request = self.request(Method::GET, path)?.query(query).timeout(ANSWER_WITHIN);
-        Self::value(Self::sent(request).await?).await
+        Self::value(self.sent(request).await?).await
     }
 
     /// The same as text.
     pub(super) async fn text(&self, path: &[&str], query: &[(&str, String)]) -> Result<String, CliError> {
         let request = self.request(Method::GET, path)?.query(query).timeout(ANSWER_WITHIN);
-        Self::sent(request).await?.text().await.map_err(|error| unreachable(&error))
+        self.sent(request).await?.text().await.map_err(|error| unreachable(&error))
     }
 
     /// Asks for something to be done; a lost answer can be asked for again.
     pub(in crate::cli) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
         let request = self.request(Method::POST, path)?.json(body).timeout(ANSWER_WITHIN);
         let request = request.header("idempotency-key", Uuid::new_v4().to_string());
-        Self::value(Self::sent(request).await?).await
+        Self::value(self.sent(request).await?).await
     }
 
     /// An answer whose body is read as it comes.
@@ -86,7 +103,7 @@ impl Client {
         headers: &[(&'static str, String)],
     ) -> Result<Response, CliError> {
         let request = self.request(Method::GET, path)?.query(query);
-        Self::sent(headers.iter().fold(request, |request, (name, value)| request.header(*name, value))).await
+        self.sent(headers.iter().fold(request, |request, (name, value)| request.header(*name, value))).await
     }
 
     /// As many entries as are wanted, over pages.
@@ -131,14 +148,16 @@ impl Client {
         })
     }
 
-    async fn sent(request: RequestBuilder) -> Result<Response, CliError> {
-        let answer = request.send().await.map_err(|error| unreachable(&error))?;
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        let [address, key] = &self.tried;
+        let answer = request.send().await.map_err(|error| unreachable(&error).and(address))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
         let problem: Value = answer.json().await.unwrap_or_default();
-        Err(refused(status, &problem))
+        let refusal = refused(status, &problem);
+        Err(if status == StatusCode::UNAUTHORIZED { refusal.and(key) } else { refusal })
     }
 
     async fn value(answer: Response) -> Result<Value, CliError> {

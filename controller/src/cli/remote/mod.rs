@@ -1,8 +1,10 @@
-//! Commands that speak the API of a running controller: what `--api` or `API_URL` names.
+//! Commands that speak the API of a running controller: what `--api` or `API_URL` names, or else the one that runs here by the same
+//! settings.
 
 mod client;
 mod download;
 mod follow;
+mod here;
 mod show;
 
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use serde_json::json;
 use super::say::say;
 use super::{CliError, schedule};
 pub(super) use client::{ApiArgs, Client};
+pub(super) use here::reachable;
 use show::{bots, meetings, scheduled};
 
 /// What to list.
@@ -108,7 +111,7 @@ pub(super) struct LinkArgs {
 }
 
 pub(super) async fn list(args: ListArgs) -> Result<ExitCode, CliError> {
-    let client = args.api.client()?;
+    let client = args.api.client().await?;
     let (path, key) = if args.meetings { ("/v1/meetings", "meetings") } else { ("/v1/bots", "bots") };
     let filters = [("phase", &args.phase), ("status", &args.status), ("organization", &args.organization)];
     let filters: Vec<(&str, String)> = filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
@@ -124,7 +127,7 @@ pub(super) async fn list(args: ListArgs) -> Result<ExitCode, CliError> {
 }
 
 pub(super) async fn watch(args: WatchArgs) -> Result<ExitCode, CliError> {
-    follow::watch(&args.api.client()?, args.id.as_deref(), args.json).await
+    follow::watch(&args.api.client().await?, args.id.as_deref(), args.json).await
 }
 
 /// `controller status ID --follow` with an API.
@@ -133,7 +136,7 @@ pub(super) async fn follow(client: &Client, id: &str, as_json: bool) -> Result<E
 }
 
 pub(super) async fn leave(args: OneArgs) -> Result<ExitCode, CliError> {
-    let bot = args.api.client()?.post(&["v1", "bots", &args.id, "leave"], &json!({})).await?;
+    let bot = args.api.client().await?.post(&["v1", "bots", &args.id, "leave"], &json!({})).await?;
     told(args.json, &bot, || {
         let phase = show::text(&bot, "phase");
         let is_over = ["done", "failed", "cancelled", "missed"].contains(&phase.as_str());
@@ -146,19 +149,19 @@ pub(super) async fn leave(args: OneArgs) -> Result<ExitCode, CliError> {
 }
 
 pub(super) async fn download(args: DownloadArgs) -> Result<ExitCode, CliError> {
-    let client = args.api.client()?;
+    let client = args.api.client().await?;
     download::download(&client, &args.id, &args.names, &args.to, args.json).await
 }
 
 pub(super) async fn log(args: LogArgs) -> Result<ExitCode, CliError> {
     let query = [("tail_lines", args.tail.to_string())];
-    let text = args.api.client()?.text(&["v1", "bots", &args.id, "log"], &query).await?;
+    let text = args.api.client().await?.text(&["v1", "bots", &args.id, "log"], &query).await?;
     say!("{}", text.trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn link(args: LinkArgs) -> Result<ExitCode, CliError> {
-    let client = args.api.client()?;
+    let client = args.api.client().await?;
     let body = json!({"expires_in_seconds": args.expires_in});
     let link = client.post(&["v1", "bots", &args.id, "artifacts", &args.name, "link"], &body).await?;
     say!("{}", client.absolute(&show::text(&link, "url")));

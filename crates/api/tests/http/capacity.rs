@@ -95,15 +95,30 @@ pub(crate) async fn an_organization_s_limits_are_read_and_set_by_those_who_may(u
     let path = "/v1/organizations/a/limits";
     let first = site.get(path, &operator).await;
     assert_eq!((&first.body["is_own"], &first.body["time_zone"]), (&json!(false), &json!("UTC")), "{first:?}");
+    let none_yet = first.body["etag"].as_str().unwrap().to_owned();
+    assert_eq!(site.get("/v1/organizations", &operator).await.body["organizations"], json!([]));
     let put = |key: &str, body| Site::send(site.ask("PUT", path, key).json(&body));
     let wanted = json!({"time_zone": "America/Los_Angeles", "max_active_bots": 1, "max_bots_per_day": 1});
     assert_eq!(put(&operator, wanted.clone()).await.problem(), "forbidden");
     assert_eq!(put(&admin, json!({"time_zone": "Mars"})).await.problem(), "invalid");
+    // Of two who set them for the first time, the second is told.
+    let begin = |body: &serde_json::Value| Site::send(site.ask("PUT", path, &admin).header("if-match", &none_yet).json(body));
+    assert_eq!(begin(&json!({"max_active_bots": 3})).await.status, 200);
+    let late = begin(&wanted).await;
+    assert_eq!((late.problem(), late.body["updated_by"].is_string()), ("changed", true), "{late:?}");
     let set = put(&admin, wanted.clone()).await;
     assert_eq!((set.status, &set.body["is_own"], &set.body["max_bots_per_day"]), (200, &json!(true), &json!(1)), "{set:?}");
     let stale = site.ask("PUT", path, &admin).header("if-match", "\"0\"").json(&wanted);
     assert_eq!(Site::send(stale).await.problem(), "changed");
     assert_eq!(Site::send(site.ask("GET", "/v1/organizations/b/limits", &admin)).await.problem(), "not-found");
+    // Listed for whoever sees it.
+    let (all, other) = (site.key(Role::Viewer, &[]).await, site.key(Role::Viewer, &["b"]).await);
+    for (key, seen) in [(&operator, 1), (&all, 1), (&other, 0)] {
+        let page = site.get("/v1/organizations", key).await.body;
+        let names: Vec<_> = page["organizations"].as_array().unwrap().iter().map(|one| one["organization"].clone()).collect();
+        assert_eq!(names, vec![json!("a"); seen], "{page}");
+    }
+    assert_eq!(site.get("/v1/organizations?limit=0", &all).await.problem(), "bad-parameter");
     assert_eq!(site.get("/v1/audit", &admin).await.body["entries"][0]["action"], "organization.limits");
     assert!(capacity::read(site.store.as_ref()).await.unwrap().is_some(), "from now on everybody counts");
 

@@ -9,6 +9,7 @@ mod access;
 mod bots;
 mod capacity;
 mod events;
+mod issuer;
 mod limits;
 mod meetings;
 mod rates;

@@ -36,11 +36,22 @@ pub async fn keys_audit_entries_and_replays_read_back(url: String) {
         DocumentKey::Endpoint("e".into()),
         DocumentKey::Delivery("d".into()),
         DocumentKey::Pending("d".into()),
+        DocumentKey::Organization("o".into()),
     ];
-    let kinds =
-        [Listed::ApiKeys, Listed::Audit, Listed::Replays, Listed::Outbox, Listed::Endpoints, Listed::Deliveries, Listed::Pending];
+    let kinds = [
+        Listed::ApiKeys,
+        Listed::Audit,
+        Listed::Replays,
+        Listed::Outbox,
+        Listed::Endpoints,
+        Listed::Deliveries,
+        Listed::Pending,
+        Listed::Organizations,
+    ];
     for key in &keys {
-        put(&store, key, json!({"n": 1, "created_at": at(0), "occurred_at": at(0), "expires_at": at(0), "due_at": at(0)})).await;
+        let instants =
+            ["created_at", "occurred_at", "expires_at", "due_at", "updated_at"].map(|name| (name.to_owned(), json!(at(0))));
+        put(&store, key, serde_json::Value::Object(instants.into_iter().collect())).await;
         assert_eq!(&get(&store, key).await.key, key);
     }
     for (kind, key) in kinds.into_iter().zip(&keys) {

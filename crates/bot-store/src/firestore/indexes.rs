@@ -240,6 +240,7 @@ mod tests {
                 (Listed::Endpoints, vec![ListField::Organization]),
                 (Listed::Deliveries, vec![ListField::Endpoint]),
                 (Listed::Pending, vec![ListField::Endpoint]),
+                (Listed::Organizations, vec![]),
             ];
             for (kind, filters) in filters {
                 let is_oldest_first = matches!(kind, Listed::Events | Listed::Pending);

@@ -26,14 +26,23 @@ pub fn key(organization: &str) -> DocumentKey {
 /// What an organization's document says, with the document; `None` where it has none.
 pub async fn read(store: &dyn Store, organization: &str) -> Result<Option<(OrganizationLimits, Record)>, StoreError> {
     let Some(record) = store.read(&key(organization)).await? else { return Ok(None) };
+    Ok(Some((of(&record)?, record)))
+}
+
+/// What an organization's document says.
+pub fn of(record: &Record) -> Result<OrganizationLimits, StoreError> {
     let mut known = record.fields.clone();
     known.retain(|_, value| !value.is_null());
-    let limits = serde_json::from_value(known.into()).map_err(|error| StoreError {
+    serde_json::from_value(known.into()).map_err(|error| StoreError {
         kind: StoreErrorKind::Refused,
         operation: "decode",
         message: format!("an organization's document is unusable: {error}"),
-    })?;
-    Ok(Some((limits, record)))
+    })
+}
+
+/// Whose document it is; `None` for one that names nobody, which no list shows.
+pub fn name(record: &Record) -> Option<&str> {
+    record.fields.get("organization").and_then(serde_json::Value::as_str)
 }
 
 /// The write that sets an organization's limits, on the version that was read.

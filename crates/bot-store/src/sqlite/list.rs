@@ -27,6 +27,7 @@ pub(super) fn question(naming: &Naming, listing: &Listing, after: Option<&str>) 
         Listed::Replays => "replay",
         Listed::Outbox => "webhook_outbox",
         Listed::Endpoints => "webhook_endpoint",
+        Listed::Organizations => "organization",
         Listed::Deliveries => "webhook_delivery",
         Listed::Pending => "webhook_pending",
     };

@@ -55,6 +55,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     if version == 1 {
         add_instants(&transaction)?;
     }
+    place_organizations(&transaction)?;
     transaction.execute_batch(&format!("{LISTS} PRAGMA user_version = {FILE_VERSION};")).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
@@ -63,7 +64,18 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
 fn add_instants(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| from_sqlite("open", &error);
     transaction.execute_batch("ALTER TABLE documents ADD COLUMN listed_at INTEGER;").map_err(failed)?;
-    let mut all = transaction.prepare("SELECT path, fields FROM documents").map_err(failed)?;
+    place(transaction, "TRUE")
+}
+
+/// Organizations came into the lists later than their documents; an older program may still write one without its place.
+fn place_organizations(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    place(transaction, "kind = 'organization' AND listed_at IS NULL")
+}
+
+/// Gives documents their places in the lists.
+fn place(transaction: &Transaction<'_>, condition: &str) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| from_sqlite("open", &error);
+    let mut all = transaction.prepare(&format!("SELECT path, fields FROM documents WHERE {condition}")).map_err(failed)?;
     let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
     let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>().map_err(failed)?;
     let mut update = transaction.prepare("UPDATE documents SET listed_at = ? WHERE path = ?").map_err(failed)?;

@@ -182,3 +182,78 @@ async fn a_key_is_made_shown_once_and_revoked_and_its_sessions_end() {
     other.wait("location.pathname === '/portal/sign-in'", SOON * 2).await.unwrap();
     assert!(other.says().await.unwrap().contains("expired or was revoked"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_s_limits_are_listed_set_after_a_question_and_of_two_admins_the_second_is_told() {
+    let site = Site::start(Access::Keys).await;
+    site.populate().await;
+    let browser = site.browser();
+    let (first, second, reader) = (
+        site.signed_in(&browser, "first-desk", Role::Admin).await,
+        site.signed_in(&browser, "second-desk", Role::Admin).await,
+        site.signed_in(&browser, "reader", Role::Operator).await,
+    );
+    // Nobody has set any: both open the form of the same organization.
+    for tab in [&first, &second] {
+        tab.go("nav a[href='/portal/limits']").await.unwrap();
+        assert!(tab.says().await.unwrap().contains("acme"), "{}", tab.says().await.unwrap());
+        tab.go("a[href='/portal/limits/acme']").await.unwrap();
+    }
+    first.fill("#max_active_bots", "many").await.unwrap();
+    first.fill("#time_zone", "Mars").await.unwrap();
+    first.go("main form button").await.unwrap();
+    let says = first.says().await.unwrap();
+    assert!(says.contains("whole number") && says.contains("name of the list"), "{says}");
+    assert_eq!(first.text("document.getElementById('max_active_bots').value").await.unwrap(), "many");
+    first.fill("#max_active_bots", "9000").await.unwrap();
+    first.fill("#max_bots_per_day", "40").await.unwrap();
+    first.fill("#time_zone", "Europe/Zurich").await.unwrap();
+    first.go("main form button").await.unwrap();
+    // What only the API judges comes back to its field, too.
+    first.go("main form button").await.unwrap();
+    assert!(first.text("document.getElementById('max_active_bots-error').innerText").await.unwrap().contains("0 to"));
+    first.fill("#max_active_bots", "0").await.unwrap();
+    first.go("main form button").await.unwrap();
+    let says = first.says().await.unwrap();
+    assert!(says.contains("No bot is sent for this organization any more") && says.contains("any number at once"), "{says}");
+    first.go("main a.button").await.unwrap();
+    assert!(!first.says().await.unwrap().contains("first-desk"), "looking at the question changes nothing");
+    first.go("a[href='/portal/limits/acme']").await.unwrap();
+    first.fill("#max_active_bots", "5").await.unwrap();
+    first.fill("#max_bots_per_day", "40").await.unwrap();
+    first.fill("#time_zone", "Europe/Zurich").await.unwrap();
+    first.go("main form button").await.unwrap();
+    assert!(first.says().await.unwrap().contains("5 at once, 40 a day (Europe/Zurich)"), "{}", first.says().await.unwrap());
+    first.go("main form button").await.unwrap();
+    let says = first.says().await.unwrap();
+    assert!(says.contains("The limits were set.") && says.contains("of 40") && says.contains("by first-desk"), "{says}");
+
+    second.fill("#max_active_bots", "7").await.unwrap();
+    second.go("main form button").await.unwrap();
+    second.go("main form button").await.unwrap();
+    let says = second.says().await.unwrap();
+    assert!(says.contains("Somebody was faster") && says.contains("first-desk"), "{says}");
+    second.go("main a.button").await.unwrap();
+    assert_eq!(second.text("document.getElementById('max_active_bots').value").await.unwrap(), "5");
+
+    // Who may not set them sees them, and neither button nor form.
+    reader.open(&site.url("/portal/limits")).await.unwrap();
+    assert!(reader.says().await.unwrap().contains("Europe/Zurich"));
+    assert_eq!(reader.eval("document.querySelectorAll('main a[href], main form').length").await.unwrap(), 0);
+    reader.open(&site.url("/portal/limits/acme")).await.unwrap();
+    assert!(reader.says().await.unwrap().contains("needs the role admin"));
+
+    // One that has no bots is reached by its name, whatever is in it.
+    first.fill("#organization", EVIL).await.unwrap();
+    first.go("main form button").await.unwrap();
+    assert_eq!(first.text("document.querySelector('h1').textContent").await.unwrap(), format!("Limits of {EVIL}"));
+    first.fill("#max_bots_per_day", "1").await.unwrap();
+    first.go("main form button").await.unwrap();
+    first.go("main form button").await.unwrap();
+    assert!(first.says().await.unwrap().contains("<img src=x"), "{}", first.says().await.unwrap());
+    first.open(&site.url("/portal/audit")).await.unwrap();
+    let count =
+        "[...document.querySelectorAll('tbody tr')].filter((row) => row.innerText.includes('Organization limits')).length";
+    assert_eq!(first.eval(count).await.unwrap(), 2);
+    assert_eq!(unexpected(&first), Vec::<String>::new());
+}

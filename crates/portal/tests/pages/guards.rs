@@ -26,6 +26,7 @@ async fn a_viewer_sees_no_button_and_is_refused_by_address_and_by_form() {
         "/portal/meetings/m1/cancel",
         "/portal/schedule",
         "/portal/webhooks",
+        "/portal/limits/acme",
     ] {
         let status = tab
             .eval(&post(path, "&meeting_url=https://meet.google.com/abc-defg-hij&when=now&url=https://a.example"))
@@ -33,7 +34,7 @@ async fn a_viewer_sees_no_button_and_is_refused_by_address_and_by_form() {
             .unwrap();
         assert_eq!(status, 403, "{path}");
     }
-    for path in ["/portal/keys", "/portal/audit", "/portal/webhooks"] {
+    for path in ["/portal/keys", "/portal/audit", "/portal/webhooks", "/portal/limits/acme"] {
         tab.open(&site.url(path)).await.unwrap();
         assert!(tab.says().await.unwrap().contains("This key may not do that"), "{path}");
     }

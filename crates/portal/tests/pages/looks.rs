@@ -3,10 +3,11 @@
 
 use api::access::{Access, Role};
 
+use crate::chromium::Tab;
 use crate::site::Site;
 
 /// Every page of a site with a day's calls.
-pub(crate) const PAGES: [(&str, &str); 17] = [
+pub(crate) const PAGES: [(&str, &str); 19] = [
     ("overview", "/portal/"),
     ("bots", "/portal/bots"),
     ("bots-filtered", "/portal/bots?phase=failed&days=7"),
@@ -20,6 +21,8 @@ pub(crate) const PAGES: [(&str, &str); 17] = [
     ("meeting", "/portal/meetings/m1"),
     ("change", "/portal/meetings/m1/change"),
     ("schedule", "/portal/schedule"),
+    ("limits", "/portal/limits"),
+    ("limit", "/portal/limits/acme"),
     ("webhooks", "/portal/webhooks"),
     ("keys", "/portal/keys"),
     ("audit", "/portal/audit"),
@@ -66,7 +69,7 @@ const DISORDER: &str = "(() => {
 })()";
 
 /// Whatever can be used has a name for who cannot see it, by the browser's own reckoning.
-async fn nameless(tab: &crate::chromium::Tab) -> Vec<String> {
+async fn nameless(tab: &Tab) -> Vec<String> {
     let tree = tab.call("Accessibility.getFullAXTree", serde_json::json!({})).await.unwrap();
     let used = [
         "link",
@@ -115,6 +118,104 @@ async fn every_page_keeps_the_policy_fits_a_phone_and_can_be_read_by_everybody()
         assert_eq!(tab.text(DISORDER).await.unwrap(), "", "{name}");
         assert_eq!(nameless(&tab).await, Vec::<String>::new(), "{name}");
         assert_eq!(tab.complaints(), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// Everything that the checks above find on the page as it stands, each fault behind its check's name.
+async fn faults(tab: &Tab) -> Vec<String> {
+    let mut found = Vec::new();
+    for (check, script) in [("wide", WIDE), ("faint", FAINT), ("disorder", DISORDER)] {
+        let fault = tab.text(script).await.unwrap();
+        found.extend((!fault.is_empty()).then(|| format!("{check}: {fault}")));
+    }
+    found.extend(nameless(tab).await.into_iter().map(|fault| format!("nameless: {fault}")));
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_broken_on_purpose_is_caught_by_the_check_that_is_for_it() {
+    let site = Site::start(Access::DangerOpen).await;
+    site.populate().await;
+    let browser = site.browser();
+    let tab = browser.tab().await.unwrap();
+    tab.look(360, false).await.unwrap();
+    tab.open(&site.url("/portal/bots/weekly-planning")).await.unwrap();
+    let own = "const main = document.querySelector('main');";
+    for (what, expected, breaking, mending) in [
+        (
+            "a text as light as what lies behind it",
+            "faint: H1",
+            "main.querySelector('h1').style.color = 'rgb(235, 235, 235)'",
+            "main.querySelector('h1').style.color = ''",
+        ),
+        (
+            "a text that darkness swallows",
+            "faint: H1",
+            "main.querySelector('h1').style.backgroundColor = 'rgb(20, 20, 20)'",
+            "main.querySelector('h1').style.backgroundColor = ''",
+        ),
+        (
+            "a button without a word",
+            "nameless: \"button\"",
+            "main.insertAdjacentHTML('beforeend', '<button id=broken></button>')",
+            "broken.remove()",
+        ),
+        (
+            "a link around a picture without words",
+            "nameless: \"link\"",
+            "main.insertAdjacentHTML('beforeend', '<a id=broken href=#x><svg width=9 height=9 aria-hidden=true></svg></a>')",
+            "broken.remove()",
+        ),
+        (
+            "a field whose label is for another",
+            "nameless: \"textbox\"",
+            "main.insertAdjacentHTML('beforeend', '<p id=broken><label for=other>Name</label><input id=one></p>')",
+            "broken.remove()",
+        ),
+        (
+            "a picture without words",
+            "nameless: \"image\"",
+            "main.insertAdjacentHTML('beforeend', '<img id=broken src=/portal/assets/icon.svg width=20 height=20>')",
+            "broken.remove()",
+        ),
+        (
+            "a heading that skips a level",
+            "disorder: ",
+            "main.insertAdjacentHTML('beforeend', '<h4 id=broken>Deep</h4>')",
+            "broken.remove()",
+        ),
+        (
+            "one id twice",
+            "disorder: two #main",
+            "main.insertAdjacentHTML('beforeend', '<p class=broken id=main>Twice</p>')",
+            "main.querySelector('.broken').remove()",
+        ),
+        (
+            "a head of a column without its scope",
+            "disorder: th Lost",
+            "main.insertAdjacentHTML('beforeend', '<table id=broken><tr><th>Lost</th></tr></table>')",
+            "broken.remove()",
+        ),
+        (
+            "a word wider than a phone",
+            "wide: ",
+            "main.insertAdjacentHTML('beforeend', '<pre id=broken>' + 'x'.repeat(400) + '</pre>'); broken.style.overflow = 'visible'",
+            "broken.remove()",
+        ),
+    ] {
+        assert_eq!(faults(&tab).await, Vec::<String>::new(), "before {what}");
+        tab.eval(&format!("(() => {{ {own} {breaking}; return true; }})()")).await.unwrap();
+        let found = faults(&tab).await;
+        assert!(found.iter().any(|fault| fault.starts_with(expected)), "{what} is not caught: {found:?}");
+        tab.eval(&format!("(() => {{ {own} {mending}; return true; }})()")).await.unwrap();
+    }
+    assert_eq!(tab.complaints(), Vec::<String>::new());
+    // And what the policy forbids is complained about.
+    tab.eval("document.querySelector('main').insertAdjacentHTML('beforeend', '<p style=\"color: red\">Red</p>')").await.unwrap();
+    let give_up = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+    while !tab.complaints().iter().any(|one| one.contains("Content Security Policy")) {
+        assert!(tokio::time::Instant::now() < give_up, "a violation of the policy is not seen");
+        tokio::time::sleep(std::time::Duration::from_millis(40)).await;
     }
 }
 

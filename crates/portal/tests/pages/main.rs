@@ -6,6 +6,11 @@ mod actions;
 #[allow(dead_code, unreachable_pub, reason = "the file is shared with another suite")]
 #[path = "../../../../tests/src/chromium.rs"]
 mod chromium;
+mod entry;
 mod guards;
+mod hooks;
+#[allow(dead_code, reason = "the file is shared with another suite")]
+#[path = "../../../api/tests/http/issuer.rs"]
+mod issuer;
 mod looks;
 mod site;

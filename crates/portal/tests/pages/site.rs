@@ -20,18 +20,25 @@ pub(crate) struct Site {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) origin: String,
     pub(crate) folder: tempfile::TempDir,
-    _stop: DropGuard,
+    pub(crate) stop: CancellationToken,
+    _guard: DropGuard,
 }
 
 impl Site {
     pub(crate) async fn start(access: Access) -> Self {
+        Self::start_with(access, |_| {}).await
+    }
+
+    /// The same, where an operator has decided more.
+    pub(crate) async fn start_with(access: Access, decide: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("bucket")).unwrap();
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, Naming::default()).await.unwrap();
         let recordings_url = format!("file://{}", folder.path().join("bucket").display());
         let ageing = std::time::Duration::from_secs(300);
-        let settings = Settings { access, max_live: 6, recordings_url, ageing, ..Settings::default() };
+        let mut settings = Settings { access, max_live: 6, recordings_url, ageing, ..Settings::default() };
+        decide(&mut settings);
         let stop = CancellationToken::new();
         let api = api::serve(Api::new(Arc::clone(&store), settings, stop.clone()));
         let options = portal::Options { is_open: access == Access::DangerOpen, secret: None };
@@ -41,7 +48,7 @@ impl Site {
         tokio::spawn(
             async move { axum::serve(listener, router.into_make_service_with_connect_info::<std::net::SocketAddr>()).await },
         );
-        Self { store, origin, folder, _stop: stop.drop_guard() }
+        Self { store, origin, folder, stop: stop.clone(), _guard: stop.drop_guard() }
     }
 
     pub(crate) fn browser(&self) -> Chromium {

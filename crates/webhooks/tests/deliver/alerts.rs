@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tokio::process::Command;
+use webhooks::Authorities;
 use webhooks::alert::{Alert, AlertError, PERIOD_SECS};
 use webhooks::post::Poster;
 
@@ -152,7 +153,7 @@ async fn alert_twice() {
     let site = Site::new(&format!("sqlite:{}", folder.path().join("store.sqlite").display())).await;
     for _ in 0..2 {
         let alerts = vec![Alert::sns(ARN).unwrap(), Alert::pubsub(TOPIC).unwrap()];
-        site.replica_of(Poster::new(loopback(), pace().deadline).unwrap(), pace(), alerts).await;
+        site.replica_of(Poster::new(loopback(), &Authorities::default(), pace().deadline).unwrap(), pace(), alerts).await;
     }
     let period = Utc::now().timestamp().div_euclid(PERIOD_SECS) * PERIOD_SECS;
     for seconds in [1, 2, PERIOD_SECS + 1] {

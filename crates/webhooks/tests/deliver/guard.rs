@@ -9,10 +9,10 @@ use axum::body::Body;
 use axum::response::Response;
 use chrono::Utc;
 use futures::stream;
-use webhooks::Allowed;
 use webhooks::delivery;
 use webhooks::post::{Answer, Lookup, Message, Outcome, Poster};
 use webhooks::signature::Secret;
+use webhooks::{Allowed, Authorities};
 
 use crate::receiver::Receiver;
 use crate::site::{Site, loopback, pace};
@@ -20,7 +20,7 @@ use crate::site::{Site, loopback, pace};
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Counts who comes.
-async fn listener(address: &str, port: u16) -> (u16, Arc<AtomicUsize>) {
+pub(crate) async fn listener(address: &str, port: u16) -> (u16, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind((address, port)).await.unwrap();
     let (port, came) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
     let counting = Arc::clone(&came);
@@ -33,7 +33,7 @@ async fn listener(address: &str, port: u16) -> (u16, Arc<AtomicUsize>) {
     (port, came)
 }
 
-async fn post(poster: &Poster, url: &str) -> Answer {
+pub(crate) async fn post(poster: &Poster, url: &str) -> Answer {
     let secrets = [Secret::random().unwrap()];
     poster.post(Message { url, id: "evt_1", body: "{}", secrets: &secrets }, Utc::now()).await
 }
@@ -56,7 +56,7 @@ async fn a_name_that_leads_inside_is_not_dialled_whatever_it_said_before() {
         let answers: Vec<IpAddr> = answers.iter().map(|text| text.parse().unwrap()).collect();
         Box::pin(async move { Ok(answers) })
     });
-    let poster = Poster::with_lookup(Allowed::parse("127.0.0.2").unwrap(), DEADLINE, rebinding).unwrap();
+    let poster = Poster::with_lookup(Allowed::parse("127.0.0.2").unwrap(), &Authorities::default(), DEADLINE, rebinding).unwrap();
     let url = format!("https://rebinding.example:{port}/hook");
     // The listener knows no TLS: what counts is who is dialled.
     assert_eq!(post(&poster, &url).await.outcome, Outcome::Unreachable);
@@ -69,7 +69,7 @@ async fn a_name_that_leads_inside_is_not_dialled_whatever_it_said_before() {
     assert_eq!(asked.load(Ordering::SeqCst), 3, "each try asks once, and dials what it was told");
     assert_eq!((inside.load(Ordering::SeqCst), outside.load(Ordering::SeqCst)), (0, dialled));
     // This machine's own resolver, too.
-    let system = Poster::new(Allowed::default(), DEADLINE).unwrap();
+    let system = Poster::new(Allowed::default(), &Authorities::default(), DEADLINE).unwrap();
     for host in ["localhost", "LOCALHOST"] {
         assert_eq!(post(&system, &format!("https://{host}:{port}/")).await.outcome, Outcome::Forbidden, "{host}");
     }
@@ -88,7 +88,7 @@ async fn a_redirect_is_not_followed_and_an_endless_answer_ends() {
         async move { Response::builder().status(307).header("location", location).body(Body::empty()).unwrap() }
     })
     .await;
-    let poster = Poster::new(loopback(), DEADLINE).unwrap();
+    let poster = Poster::new(loopback(), &Authorities::default(), DEADLINE).unwrap();
     let answer = post(&poster, &redirecting.url).await;
     assert_eq!((answer.outcome, answer.status), (Outcome::Refused, Some(307)));
     assert_eq!(inside.load(Ordering::SeqCst), 0);
@@ -116,7 +116,7 @@ pub(crate) async fn an_endpoint_whose_address_is_forbidden_is_told_why(url: Stri
     let (port, inside) = listener("127.0.0.1", 0).await;
     // Stored while it was allowed, or by hand.
     let endpoint = site.endpoint(&format!("https://localhost:{port}/CANARY"), None, &[]).await;
-    site.replica_with(Poster::new(Allowed::default(), DEADLINE).unwrap(), pace()).await;
+    site.replica_with(Poster::new(Allowed::default(), &Authorities::default(), DEADLINE).unwrap(), pace()).await;
     let id = delivery::id(&endpoint.id, &site.happens("bot.done", "a").await);
     let delivery = site.until(&id, |delivery| delivery.attempt_count > 0).await;
     assert_eq!(delivery.attempts[0].result, "forbidden_address");

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
 
 mod alerts;
+mod authority;
 mod delivery;
 mod guard;
 mod receiver;
 mod replicas;
 mod site;
+mod tls;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -51,6 +53,8 @@ cases![
     replicas::who_dies_between_delivery_and_record_is_followed_by_another_under_the_same_id,
     replicas::a_receiver_that_never_answers_delays_nobody_else,
     guard::an_endpoint_whose_address_is_forbidden_is_told_why,
+    tls::a_receiver_of_a_private_authority_gets_events_once_the_authority_is_named,
+    tls::a_certificate_that_does_not_hold_is_refused_and_the_log_says_why,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! A receiver of webhooks: a real HTTP server that answers as it is told and remembers what came.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::serve::Listener;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use webhooks::signature::{Secret, is_signed};
@@ -49,7 +51,19 @@ impl Receiver {
         F: Future<Output = Response> + Send + 'static,
     {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook?token=CANARY", listener.local_addr().unwrap());
+        Self::on(listener, "http://127.0.0.1", answering)
+    }
+
+    /// The same on a listener of another kind, whose port follows the origin.
+    pub(crate) fn on<F>(
+        listener: impl Listener<Addr = SocketAddr>,
+        origin: &str,
+        answering: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let url = format!("{origin}:{}/hook?token=CANARY", listener.local_addr().unwrap().port());
         let answering: Answering = Arc::new(move |n| Box::pin(answering(n)));
         let receiver = Self { url, received: Arc::default(), came: Arc::default(), answering };
         let router = Router::new().fallback(take).with_state(receiver.clone());

@@ -20,7 +20,7 @@ use webhooks::engine::Parts;
 use webhooks::metrics::Metrics;
 use webhooks::post::Poster;
 use webhooks::schedule::Schedule;
-use webhooks::{Allowed, Pace, Webhooks};
+use webhooks::{Allowed, Authorities, Pace, Webhooks};
 
 pub(crate) struct Site {
     pub(crate) store: Arc<dyn Store>,
@@ -54,7 +54,7 @@ impl Site {
 
     /// One replica, with hints as the controller has them. Aborted, it is as dead as a killed process: nothing is kept in memory.
     pub(crate) async fn replica(&self, pace: Pace) -> JoinHandle<()> {
-        let poster = Poster::new(loopback(), pace.deadline).unwrap();
+        let poster = Poster::new(loopback(), &Authorities::default(), pace.deadline).unwrap();
         self.replica_with(poster, pace).await
     }
 
@@ -96,6 +96,19 @@ impl Site {
 
     pub(crate) async fn read_endpoint(&self, id: &str) -> Endpoint {
         endpoint::read(self.store.as_ref(), id).await.unwrap().unwrap().endpoint
+    }
+
+    /// Waits until an endpoint is as wanted.
+    pub(crate) async fn until_endpoint(&self, id: &str, wanted: impl Fn(&Endpoint) -> bool) -> Endpoint {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let endpoint = self.read_endpoint(id).await;
+            if wanted(&endpoint) {
+                return endpoint;
+            }
+            assert!(tokio::time::Instant::now() < give_up, "not in time: {:?}", endpoint.failing_since_at);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Something that happened; its id.
