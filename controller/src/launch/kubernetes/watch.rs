@@ -28,6 +28,8 @@ const PAGE: u32 = 200;
 const FAILING_FOR: Duration = Duration::from_secs(90);
 /// Making a pod takes no longer, where nothing is in the way.
 const NO_POD_AFTER: Duration = Duration::from_secs(1);
+/// When a Job that has no pod is looked at, one pause after the other; later looks are the reaper's own.
+const LOOK_FOR_POD: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(6), Duration::from_secs(6)];
 /// Why a Job has no pod is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -126,15 +128,30 @@ impl Picture {
         Ok(state.runs())
     }
 
-    /// Takes in a Job that was just made, before its watch tells of it.
+    /// Takes in a Job that was just made, before its watch tells of it; asks for a look where it gets no pod, of which nothing tells.
     pub(super) fn made(&self, job: JobView) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        state.podless.entry(job.uid.clone()).or_insert_with(|| Podless { since: Instant::now(), told: None });
+        tokio::spawn(self.clone().expect_pod(job.key.job.to_string(), job.key.attempt));
         for jobs in state.new_jobs.iter_mut().chain([&mut state.jobs]) {
             // The watch may have been faster, and then knows more.
             if jobs.get(job.key.job.as_str()).is_none_or(|known| known.uid != job.uid) {
                 jobs.insert(job.key.job.to_string(), job.clone());
             }
+        }
+    }
+
+    /// Says that something changed as long as a Job that was made has no pod, a few times.
+    async fn expect_pod(self, job: String, attempt: u32) {
+        for pause in LOOK_FOR_POD {
+            tokio::time::sleep(pause).await;
+            let state = self.lock();
+            if !state.jobs.contains_key(&job) || !state.pods_of(&job, attempt).is_empty() {
+                return;
+            }
+            drop(state);
+            self.changed.notify_one();
         }
     }
 
