@@ -104,7 +104,13 @@ async fn webhooks(site: &Arc<Site>, cli: &Cli) -> Result<()> {
     }
     times.sort_unstable();
     let at = |share: f64| times.get(((times.len() - 1) as f64 * share) as usize).map_or(0, Duration::as_millis);
-    println!("from an event to its webhook at p50, p99 and the last of {}: {}, {}, {} ms", times.len(), at(0.5), at(0.99), at(1.0));
+    println!(
+        "from an event to its webhook at p50, p99 and the last of {}: {}, {}, {} ms",
+        times.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
     Ok(())
 }
 

@@ -76,13 +76,14 @@ async fn a_bot_whose_job_a_quota_refuses_waits_in_the_queue_and_the_others_are_n
     assert_eq!((waiting.phase, waiting.facts.attempt), (Phase::Queued, 1));
     assert_eq!(waiting.facts.waits_for.map(|known| known.limit), Some(Refusal::Cluster));
     assert!(launcher.is_held_back());
-    let asked = site.cluster.request_count(Verb::Create, Resource::Jobs);
+    let (asked, begun) = (site.cluster.request_count(Verb::Create, Resource::Jobs), std::time::Instant::now());
     let third = site.queue("b3").await;
     for _ in 0..5 {
         look(&controller).await;
     }
     let extra = site.cluster.request_count(Verb::Create, Resource::Jobs) - asked;
-    assert!(extra <= 1, "{extra} requests while launches are held back");
+    let allowed = 1 + usize::try_from(begun.elapsed().as_secs() / 5).unwrap();
+    assert!(extra <= allowed, "{extra} requests while launches are held back");
     assert_eq!(site.record(&third).await.instance.phase, Phase::Queued);
     let told = until("the alert", || async {
         look(&controller).await;
