@@ -1,6 +1,6 @@
 # Everything is set up by the targets themselves: on a fresh Debian or Ubuntu machine `make demo` and `make test` are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench fuzz schemathesis soak chaos durability endurance doctor clean
+.PHONY: help setup build demo test test-setup test-cluster lint crates fmt deny bench bench-api fuzz schemathesis soak chaos durability endurance doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ deny: ## Check licences, bans and sources of the dependencies
 
 bench: ## Print the figures of speed and size
 	@scripts/bench.sh
+
+bench-api: ## Print the figures of the API on both stores (STORES=sqlite, ARGUMENTS="--bots 20000")
+	@scripts/bench-api.sh
 
 fuzz: ## Run each fuzz target for a while (SECONDS_EACH=60)
 	@scripts/fuzz.sh

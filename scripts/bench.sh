@@ -15,5 +15,4 @@ if [ -n "${FIRESTORE_EMULATOR_JAR:-}" ] && [ -z "${FIRESTORE_EMULATOR_HOST:-}" ]
 fi
 target/release/bench
 target/release/bench-kubernetes
-env -u FIRESTORE_EMULATOR_HOST target/release/bench-api
-[ -z "${FIRESTORE_EMULATOR_HOST:-}" ] || target/release/bench-api
+STORES=sqlite scripts/bench-api.sh

@@ -9,13 +9,14 @@ use std::time::Duration;
 use bot_model::capacity::ledger::Refusal;
 use bot_model::capacity::queue::{Order, Tier, waiting_since};
 use bot_model::capacity::{Limits, OrganizationLimits};
-use bot_model::document::BotInstance;
+use bot_model::document::{BotInstance, Fields};
 use bot_model::ids::InstanceId;
 use bot_model::lifecycle::Step;
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_store::protocol::{InstanceRecord, capacity, exhaustion, organizations};
-use bot_store::{StoreError, clock};
-use chrono::{DateTime, Utc};
+use bot_store::{DocumentKey, StoreError, Write};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, lock};
@@ -32,6 +33,8 @@ const MOST_ORGANIZATIONS: usize = 10_000;
 const FULL_FOR: Duration = Duration::from_secs(10);
 /// Nobody has to have waited for this long before capacity counts as free again.
 const FREE_FOR: Duration = Duration::from_secs(30);
+/// Another limit of the same kind is written on a document after this long at the earliest.
+const NOTE_AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// Between looks at what other replicas told.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -94,7 +97,15 @@ impl Engine {
         if lock(&self.capacity).stuck >= self.pace.max_pending {
             return (0, Refusal::Cluster);
         }
-        (self.free_slots().await, Refusal::Machine)
+        let held_by = if self.launcher.is_held_back() { Refusal::Cluster } else { Refusal::Machine };
+        (self.free_slots().await, held_by)
+    }
+
+    /// Where launches are held back and something became free, whoever waits need not wait for the next poll.
+    pub(crate) async fn look_for_room(&self) {
+        if self.launcher.is_held_back() && self.free_slots().await > 0 {
+            self.wake_claim();
+        }
     }
 
     /// Its place is free, once [`Engine::give_back`] says so.
@@ -142,14 +153,15 @@ impl Engine {
     /// Ends a request that waited for longer than it allows.
     pub(crate) async fn time_out(&self, record: &InstanceRecord, now: DateTime<Utc>) -> Result<(), StoreError> {
         Metrics::reason(&self.metrics.missed, "queue_timeout");
-        let reason = self.why_it_waits(&record.instance.id);
+        let reason = self.why_it_waits(&record.instance);
         tracing::warn!(bot_instance_id = %record.instance.id, reason = reason.map(Refusal::as_str), "a request timed out in the queue");
         self.end(record, Step::Fail, Outcome::new(OutcomeKind::QueueTimeout), now).await
     }
 
-    /// Which limit an instance waited for when it was looked at last.
-    pub(crate) fn why_it_waits(&self, id: &InstanceId) -> Option<Refusal> {
-        lock(&self.capacity).turned_away.get(id).copied()
+    /// Which limit an instance waited for when it was looked at last, by this replica or by any.
+    pub(crate) fn why_it_waits(&self, instance: &BotInstance) -> Option<Refusal> {
+        let seen = lock(&self.capacity).turned_away.get(&instance.id).copied();
+        seen.or(instance.facts.waits_for.as_ref().map(|known| known.limit))
     }
 
     /// Remembers who waits and why, measures it, and tells a change.
@@ -213,17 +225,72 @@ impl Engine {
         Ok(())
     }
 
-    /// When a queued document that has no time of its own is to be given one, so that it does not stay behind all others.
-    pub(crate) async fn stamp(&self, record: &InstanceRecord) {
-        if record.instance.facts.created_at.is_some() {
-            return;
+    /// Writes on the documents of who has to wait what they wait for. Where a document was changed meanwhile, whoever changed it knows
+    /// more, or the next look writes it.
+    pub(crate) async fn write_down(
+        &self,
+        records: &[&InstanceRecord],
+        turned_away: &BTreeMap<InstanceId, Refusal>,
+        now: DateTime<Utc>,
+    ) {
+        let seen_before: BTreeSet<InstanceId> = lock(&self.capacity).turned_away.keys().cloned().collect();
+        let notes = records.iter().filter_map(|record| {
+            let limit = *turned_away.get(&record.instance.id)?;
+            let fields = note_of(&record.instance, limit, seen_before.contains(&record.instance.id), now);
+            let key = DocumentKey::Instance(record.instance.id.clone());
+            (!fields.is_empty()).then(|| vec![Write::update(key, record.version.clone(), fields)])
+        });
+        for answer in self.store.commit_each(notes.collect()).await {
+            if let Err(error) = answer {
+                self.failed("waits_for", &error);
+            }
         }
-        let mut fields = bot_model::document::Fields::new();
-        fields.insert("created_at".into(), serde_json::json!(clock::now()));
-        let key = bot_store::DocumentKey::Instance(record.instance.id.clone());
-        let write = bot_store::Write::update(key, record.version.clone(), fields);
-        if let Err(error) = self.store.commit(vec![write]).await {
-            self.failed("stamp", &error);
+    }
+}
+
+/// What is to be written on the document of who waits for `limit`: nothing at most polls. A place that comes with the next look is not
+/// worth a write, nor is a limit that takes another's place every few seconds.
+fn note_of(instance: &BotInstance, limit: Refusal, is_seen_before: bool, now: DateTime<Utc>) -> Fields {
+    let mut fields = Fields::new();
+    if instance.facts.created_at.is_none() {
+        // A queued document that has no time of its own is given one, so that it does not stay behind all others.
+        fields.insert("created_at".into(), json!(now));
+    }
+    let is_news = match &instance.facts.waits_for {
+        None => is_seen_before,
+        Some(known) if known.limit == limit => false,
+        Some(known) => known.limit.is_the_organization_s() != limit.is_the_organization_s() || now - known.since >= NOTE_AGAIN,
+    };
+    if is_news {
+        fields.insert("waits_for".into(), json!(instance.waiting_for(limit, now)));
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bot_model::document::WaitsFor;
+    use bot_model::meeting_url::MeetingUrl;
+    use bot_store::clock;
+
+    #[test]
+    fn what_is_waited_for_is_written_when_it_is_news_and_not_at_every_poll() {
+        let url = MeetingUrl::parse("https://zoom.us/j/123456789").unwrap();
+        let (mut instance, now) = (BotInstance::queued(InstanceId::parse("b").unwrap(), url), clock::now());
+        assert!(note_of(&instance, Refusal::Cluster, false, now).contains_key("created_at"));
+        instance.facts.created_at = Some(now);
+        assert!(note_of(&instance, Refusal::Cluster, false, now).is_empty(), "a place may come with the next look");
+        assert_eq!(note_of(&instance, Refusal::Cluster, true, now)["waits_for"]["limit"], "cluster");
+        instance.facts.waits_for = Some(WaitsFor { limit: Refusal::Cluster, since: now });
+        for (limit, after, is_written) in [
+            (Refusal::Cluster, 3_600, false),
+            (Refusal::Machine, 5, false),
+            (Refusal::Machine, 60, true),
+            (Refusal::OrganizationAtOnce, 5, true),
+        ] {
+            let fields = note_of(&instance, limit, true, now + chrono::TimeDelta::seconds(after));
+            assert_eq!(!fields.is_empty(), is_written, "{limit:?} after {after} s");
         }
     }
 }

@@ -8,7 +8,7 @@ use bot_model::capacity::Limits;
 use bot_model::capacity::ledger::Refusal;
 use bot_model::capacity::queue::has_timed_out;
 use bot_model::document::BotInstance;
-use bot_model::ids::JobName;
+use bot_model::ids::{InstanceId, JobName};
 use bot_model::lifecycle::{Status, Step};
 use bot_model::outcome::{Outcome, OutcomeKind};
 use bot_model::schedule::Due;
@@ -59,7 +59,7 @@ impl Engine {
         // What was recorded is made into files, whatever else is full.
         let mut claimed = 0;
         for claims in finalizing.chunks(self.pace.max_claims) {
-            claimed += self.claim_and_launch(claims.to_vec(), RunCommand::Finalize).await;
+            claimed += self.claim_and_launch(claims.to_vec(), RunCommand::Finalize).await.0;
         }
         Ok(claimed + self.claim_in_order(recording, (room, held_by), now).await?)
     }
@@ -82,7 +82,9 @@ impl Engine {
                 if self.stop.is_cancelled() {
                     break;
                 }
-                claimed += self.claim_and_launch(claims.to_vec(), RunCommand::Record).await;
+                let (won, refused) = self.claim_and_launch(claims.to_vec(), RunCommand::Record).await;
+                claimed += won;
+                turned_away.extend(refused);
             }
         }
         while !left.is_empty() && room > 0 && !self.stop.is_cancelled() {
@@ -93,12 +95,10 @@ impl Engine {
             if !admitted.claimed.is_empty() {
                 left = admitted.left;
             }
-            self.launch_all(admitted.claimed, RunCommand::Record).await;
+            turned_away.extend(self.launch_all(admitted.claimed, RunCommand::Record).await);
         }
         turned_away.extend(left.into_iter().map(|record| (record.instance.id, held_by)));
-        for record in all.iter().filter(|record| turned_away.contains_key(&record.instance.id)) {
-            self.stamp(record).await;
-        }
+        self.write_down(&all, &turned_away, now).await;
         self.waiting(&all, turned_away, now).await;
         Ok(claimed)
     }
@@ -145,10 +145,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Claims these records, without places, and launches the ones that were won.
-    async fn claim_and_launch(&self, records: Vec<InstanceRecord>, command: RunCommand) -> usize {
+    /// Claims these records, without places, and launches the ones that were won. Answers with how many those were, and for which of
+    /// them there was no room after all.
+    async fn claim_and_launch(&self, records: Vec<InstanceRecord>, command: RunCommand) -> (usize, Vec<(InstanceId, Refusal)>) {
         if records.is_empty() {
-            return 0;
+            return (0, Vec::new());
         }
         KillPoint::Claiming.pass(&self.controller_id).await;
         let mut won = Vec::new();
@@ -166,23 +167,25 @@ impl Engine {
                 }
             }
         }
-        let count = won.len();
-        self.launch_all(won, command).await;
-        count
+        (won.len(), self.launch_all(won, command).await)
     }
 
-    async fn launch_all(&self, won: Vec<Claimed>, command: RunCommand) {
-        futures::stream::iter(won)
-            .for_each_concurrent(AT_ONCE, |claimed| async move { self.launch(claimed, command).await })
-            .await;
+    /// Launches these; answers for which there was no room after all.
+    async fn launch_all(&self, won: Vec<Claimed>, command: RunCommand) -> Vec<(InstanceId, Refusal)> {
+        let launches = futures::stream::iter(won).map(|claimed| async move {
+            let id = claimed.record().instance.id.clone();
+            self.launch(claimed, command).await.map(|refusal| (id, refusal))
+        });
+        launches.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await
     }
 
-    /// Launches a claim; whatever happens, the claim is used, given back or left to run out.
-    pub(crate) async fn launch(&self, claimed: Claimed, command: RunCommand) {
+    /// Launches a claim; whatever happens, the claim is used, given back or left to run out. Answers what there was no room by.
+    pub(crate) async fn launch(&self, claimed: Claimed, command: RunCommand) -> Option<Refusal> {
         let id = claimed.record().instance.id.clone();
         lock(&self.in_flight).insert(id.clone());
         KillPoint::Claimed.pass(&self.controller_id).await;
         let launched = self.launcher.launch(&LaunchSpec::new(&claimed, command)).await;
+        let refusal = launched.as_ref().err().and_then(LaunchError::want_of_room);
         let noted = match launched {
             Ok(launched) => self.launched(&claimed, command, launched).await,
             Err(error) => self.not_launched(&claimed, &error).await,
@@ -192,6 +195,7 @@ impl Engine {
             self.failed("launched", &error);
         }
         lock(&self.in_flight).remove(&id);
+        refusal
     }
 
     async fn launched(&self, claimed: &Claimed, command: RunCommand, launched: Launched) -> Result<(), StoreError> {
@@ -217,19 +221,18 @@ impl Engine {
     async fn not_launched(&self, claimed: &Claimed, error: &LaunchError) -> Result<(), StoreError> {
         let record = claimed.record();
         let id = &record.instance.id;
-        let is_full = matches!(error, LaunchError::Full { .. });
-        Metrics::count(&self.metrics.launches, if is_full { "full" } else { "failed" });
-        if is_full {
-            tracing::info!(bot_instance_id = %id, "no free slot; the claim is given back");
-            return claim::release(self.store.as_ref(), claimed, "no free slot", clock::now()).await.map(drop);
+        let refusal = error.want_of_room();
+        Metrics::count(&self.metrics.launches, if refusal.is_some() { "full" } else { "failed" });
+        if let Some(refusal) = refusal {
+            tracing::info!(bot_instance_id = %id, %error, "there is no room; the claim is given back");
+            if record.instance.is_recorded() {
+                // It is not held back with the others: its own next try is.
+                self.put_off(id);
+            }
+            let why = error.to_string();
+            return claim::put_back(self.store.as_ref(), claimed, refusal, &why, clock::now()).await.map(drop);
         }
-        let failures = {
-            let mut failures = lock(&self.failures);
-            let (count, again_at) = failures.entry(id.clone()).or_insert((0, Instant::now()));
-            *count += 1;
-            *again_at = Instant::now() + backoff(*count + 1);
-            *count
-        };
+        let failures = self.put_off(id);
         tracing::error!(bot_instance_id = %id, attempt = record.instance.facts.attempt, failures, %error, "a launch failed");
         if failures < MAX_ATTEMPTS || record.instance.may_be_recorded() {
             return claim::release(self.store.as_ref(), claimed, "the launch failed", clock::now()).await.map(drop);
@@ -237,6 +240,15 @@ impl Engine {
         lock(&self.failures).remove(id);
         let outcome = Outcome::with_detail(OutcomeKind::LaunchFailed, error);
         self.end(record, Step::Fail, outcome, clock::now()).await
+    }
+
+    /// Lets the next launch of an instance wait, for longer each time. Answers how often that was so.
+    fn put_off(&self, id: &InstanceId) -> u32 {
+        let mut failures = lock(&self.failures);
+        let (count, again_at) = failures.entry(id.clone()).or_insert((0, Instant::now()));
+        *count += 1;
+        *again_at = Instant::now() + backoff(*count + 1);
+        *count
     }
 
     /// Settles and counts. A conflict is looked at again by the next pass.
@@ -256,7 +268,8 @@ impl Engine {
     }
 
     async fn miss(&self, record: &InstanceRecord, is_full: bool, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let waited_for = self.why_it_waits(&record.instance.id).or(is_full.then_some(Refusal::Machine));
+        // What stands on the document outlives who saw it wait.
+        let waited_for = self.why_it_waits(&record.instance).or(is_full.then_some(Refusal::Machine));
         let (step, kind, reason) = match waited_for {
             Some(refusal) if refusal.is_the_organization_s() => {
                 (Step::Fail, OutcomeKind::OrganizationLimit, "organization_limit")

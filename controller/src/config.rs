@@ -109,7 +109,7 @@ pub struct Pace {
     pub limits: Limits,
     /// What 100 of priority are worth in waiting.
     pub ageing: Duration,
-    /// Runs that may wait for a node or a quota before no more are launched.
+    /// Runs that may wait for a node before no more are launched.
     pub max_pending: usize,
 }
 

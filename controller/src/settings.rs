@@ -98,7 +98,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("MAX_BOTS_PER_DAY_PER_ORGANIZATION", "", "bots begun in a day of an organization without limits of its own"),
     setting("ORGANIZATION_TIME_ZONE", "UTC", "whose midnight begins a day of an organization without a time zone of its own"),
     setting("QUEUE_AGEING_SECONDS", "300", "what 100 of priority are worth in waiting"),
-    setting("MAX_PENDING_BOTS", "20", "with this many pods that wait for a node or a quota, no more are made until they start"),
+    setting("MAX_PENDING_BOTS", "20", "with this many pods that wait for a node, no more are made until they start"),
     setting("CONTROLLER_ID", "($HOSTNAME or controller)", "names this controller in claims"),
     setting("POLL_INTERVAL", "10", "seconds between polls when no hint comes"),
     setting("LISTEN", "true", "false polls alone, without the store's hints"),

@@ -37,6 +37,8 @@ pub struct Stored {
     pub generation: i64,
     /// Custom metadata.
     pub metadata: Value,
+    /// When it was written.
+    pub created_at: chrono::DateTime<chrono::Utc>,
 }
 
 #[derive(Default)]
@@ -196,6 +198,7 @@ impl GcsServer {
             content_type: metadata.get("contentType").and_then(Value::as_str).unwrap_or("application/octet-stream").to_owned(),
             generation: bucket.generation,
             metadata: metadata.get("metadata").cloned().unwrap_or_else(|| json!({})),
+            created_at: chrono::Utc::now(),
             bytes,
         };
         let answer = resource(name, &stored);
@@ -377,7 +380,7 @@ fn resource(name: &str, object: &Stored) -> Value {
     json!({
         "kind": "storage#object", "bucket": "fake", "name": name, "generation": object.generation.to_string(), "metageneration": "1",
         "size": object.bytes.len().to_string(), "contentType": object.content_type, "crc32c": encoded_crc(&object.bytes),
-        "metadata": object.metadata,
+        "metadata": object.metadata, "timeCreated": object.created_at,
     })
 }
 

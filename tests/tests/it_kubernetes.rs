@@ -10,6 +10,8 @@ mod faults;
 mod launcher;
 #[path = "kubernetes/manifest.rs"]
 mod manifest;
+#[path = "kubernetes/quota.rs"]
+mod quota;
 #[path = "kubernetes/rights.rs"]
 mod rights;
 #[path = "kubernetes/site.rs"]

@@ -99,7 +99,7 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
     let logs = Some(Arc::new(Logs(engine.shared_launcher())) as Arc<dyn RunLogs>);
     let api = Api::with_logs(engine.shared_store(), settings, engine.stopping(), logs);
     let measured = Arc::clone(engine);
-    tokio::spawn(api::forecast::measure(Arc::clone(&api), move |shortfall| {
+    tokio::spawn(api::shortfall::measure(Arc::clone(&api), move |shortfall| {
         measured.metrics.forecast_shortfall.set(shortfall.into());
     }));
     let api = api::serve(api);

@@ -17,6 +17,7 @@ mod scratch;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use bot_model::capacity::ledger::Refusal;
 use bot_model::ids::{InstanceId, JobName};
 use bot_model::meeting_url::MeetingUrl;
 use bot_store::protocol::claim::Claimed;
@@ -193,8 +194,10 @@ pub enum TroubleKind {
     BadContainer,
     /// A container ends again and again.
     CrashLoop,
-    /// No pod was made: a quota, a policy.
+    /// No pod was made, for a reason that is not known, or is a policy.
     NoPod,
+    /// A quota allows no further pod.
+    Quota,
     /// A container needed more memory than it may have.
     OutOfMemory,
     /// It was told to go: a drained node, a node short of something.
@@ -218,6 +221,7 @@ impl TroubleKind {
             Self::BadContainer => "container_not_created",
             Self::CrashLoop => "crash_loop",
             Self::NoPod => "no_pod",
+            Self::Quota => "quota_exceeded",
             Self::OutOfMemory => "out_of_memory",
             Self::Evicted => "evicted",
             Self::Preempted => "preempted",
@@ -236,6 +240,12 @@ pub enum LaunchError {
     Full {
         /// `MAX_LIVE_BOTS`.
         limit: usize,
+    },
+    /// Where it would run has no room for another one, such as under a quota; try later.
+    #[error("no room: {message}")]
+    NoRoom {
+        /// In the words of where it would run.
+        message: String,
     },
     /// Another attempt of the same job is alive; launching would put two bots into one call.
     #[error("attempt {attempt} of this job is still alive")]
@@ -284,6 +294,17 @@ pub enum LaunchError {
     },
 }
 
+impl LaunchError {
+    /// Which limit refused it, where it did so for want of room alone: nothing is wrong, and the bot waits.
+    pub fn want_of_room(&self) -> Option<Refusal> {
+        match self {
+            Self::Full { .. } => Some(Refusal::Machine),
+            Self::NoRoom { .. } => Some(Refusal::Cluster),
+            _ => None,
+        }
+    }
+}
+
 /// Two real implementations stand behind it: processes on this machine, and Kubernetes Jobs.
 #[async_trait]
 pub trait Launcher: Send + Sync + 'static {
@@ -308,6 +329,12 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// Runs that could be started now.
     async fn free_slots(&self) -> Result<usize, LaunchError>;
+
+    /// True while where it would run has no room (a quota is used up): [`Launcher::free_slots`] lets through what became free, and from
+    /// time to time one to try.
+    fn is_held_back(&self) -> bool {
+        false
+    }
 
     /// True where the runs that this controller launched would be in [`Launcher::list`], so that absence is evidence.
     fn sees_runs_of(&self, controller_id: &str) -> bool;

@@ -115,6 +115,8 @@ pub enum Action {
         /// For a person.
         why: &'static str,
     },
+    /// Its run has no pod for want of room: it waits in the queue, and not there.
+    Withdraw,
     /// The instance has ended and so has its run: forget the run.
     RemoveRun,
 }
@@ -176,6 +178,8 @@ fn pending(seen: &Observation) -> Action {
             Action::Settle { step: Step::Cancel, kind: OutcomeKind::Cancelled, why: "cancelled before its run had started" }
         }
         _ if !seen.is_joinable && !seen.may_be_recorded() && !is_starting(seen) => never_started(seen.trouble),
+        // A run that makes files, or brings a bot back into its call, stays the first in line.
+        Phase::Launched if seen.trouble == Some(TroubleKind::Quota) && !seen.may_be_recorded() => Action::Withdraw,
         _ if seen.evidence_for >= START_LIMIT => Action::Alert(seen.trouble.map_or("pending_too_long", TroubleKind::as_str)),
         _ => Action::Wait,
     }
@@ -190,7 +194,9 @@ fn is_starting(seen: &Observation) -> bool {
 /// What kept it from starting until it was too late to join.
 fn never_started(trouble: Option<TroubleKind>) -> Action {
     let (kind, why) = match trouble {
-        None | Some(TroubleKind::Unschedulable) => (OutcomeKind::NoCapacity, "no capacity until it was too late"),
+        None | Some(TroubleKind::Unschedulable | TroubleKind::Quota) => {
+            (OutcomeKind::NoCapacity, "no capacity until it was too late")
+        }
         Some(TroubleKind::ImagePull) => (OutcomeKind::ImagePullFailed, "an image could not be had until it was too late"),
         Some(_) => (OutcomeKind::LaunchFailed, "the run had not started until it was too late"),
     };

@@ -5,6 +5,7 @@ pub mod decide;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bot_model::capacity::ledger::Refusal;
 use bot_model::document::BotInstance;
 use bot_model::ids::{InstanceId, JobName};
 use bot_model::lease::Sightings;
@@ -27,7 +28,7 @@ use decide::{Action, Evidence, Observation, decide, lost_outcome};
 /// A claim of this very controller that it does not work on any more (it was restarted) is taken up after this long.
 const OWN_CLAIM: Duration = Duration::from_secs(5);
 
-/// A Job without a pod for this long has met a quota or a policy.
+/// A Job without a pod for this long, and nobody says why, has met a policy, or a quota that this identity may not read of.
 const NO_POD_FOR: Duration = Duration::from_secs(15);
 
 /// What of a run can call for something to be done.
@@ -79,6 +80,7 @@ impl Engine {
         self.measure(&records, now);
         self.judge(&records, &runs, &unsaved, now).await?;
         self.give_back().await;
+        self.look_for_room().await;
         self.account(&records, now).await?;
         self.strangers(&runs, &records).await;
         let there: BTreeSet<&RunKey> = runs.iter().map(|run| &run.key).collect();
@@ -101,6 +103,7 @@ impl Engine {
         }
         self.judge(&records, &runs, &unsaved, now).await?;
         self.give_back().await;
+        self.look_for_room().await;
         Ok(())
     }
 
@@ -112,7 +115,7 @@ impl Engine {
             let trouble = run.trouble.as_ref().map(|trouble| trouble.kind).filter(|_| run.state == RunState::Pending);
             let waits_for = memory.pending.unchanged_for(&run.key, trouble, at);
             match trouble {
-                Some(TroubleKind::Unschedulable) => true,
+                Some(TroubleKind::Unschedulable | TroubleKind::Quota) => true,
                 Some(TroubleKind::NoPod) => waits_for >= NO_POD_FOR,
                 _ => false,
             }
@@ -362,6 +365,16 @@ impl Engine {
                 }
                 self.end(record, step, Outcome::with_detail(kind, said(why, runs, record)), now).await?;
             }
+            Action::Withdraw => {
+                let why = said("withdrawn", runs, record);
+                if let Advanced::Applied(_) = claim::withdraw(self.store.as_ref(), record, Refusal::Cluster, &why, now).await? {
+                    tracing::info!(bot_instance_id = %id, why, "its run has no room; it waits in the queue");
+                    // The document first: a run that was left behind is found again by the next launch.
+                    for run in runs.iter().filter(|run| run.instance_id == *id && run.state == RunState::Pending) {
+                        self.tell(self.launcher.stop(&run.key).await);
+                    }
+                }
+            }
             Action::RemoveRun => {
                 for run in runs.iter().filter(|run| run.instance_id == *id && run.state.is_over()) {
                     self.tell(self.launcher.remove(&run.key).await);
@@ -469,6 +482,7 @@ fn name_of(action: Action) -> &'static str {
         Action::Relaunch(_) => "relaunch",
         Action::Finalize(_) => "finalize",
         Action::Settle { .. } => "settle",
+        Action::Withdraw => "withdraw",
         Action::RemoveRun => "remove_run",
     }
 }

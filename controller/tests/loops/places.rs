@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bot_model::capacity::OrganizationLimits;
 use bot_model::capacity::day::TimeZone;
+use bot_model::capacity::ledger::Refusal;
 use bot_model::ids::InstanceId;
 use bot_model::lifecycle::Phase;
 use bot_model::outcome::OutcomeKind;
@@ -86,9 +87,7 @@ async fn a_full_deployment_is_told_once_and_again_after_it_was_free() {
     assert_eq!(metric(&controller, r#"meetingbot_queued{tier="normal"}"#), 1.0);
     exhaustion::tell(site.store.as_ref(), None, 0, Utc::now()).await.unwrap();
     let reason = exhaustion::read(site.store.as_ref()).await.unwrap().reason;
-    assert!(
-        exhaustion::tell(site.store.as_ref(), Some(bot_model::capacity::ledger::Refusal::Capacity), 1, Utc::now()).await.unwrap()
-    );
+    assert!(exhaustion::tell(site.store.as_ref(), Some(Refusal::Capacity), 1, Utc::now()).await.unwrap());
     assert_eq!((reason, events(&site, "capacity.exhausted").await), (None, 2));
 }
 
@@ -175,4 +174,35 @@ async fn who_ran_before_anybody_counted_is_counted_and_goes_on() {
     limiting.reap(Utc::now()).await.unwrap();
     limiting.claim(Utc::now()).await.unwrap();
     assert_eq!(site.fleet.started().len(), 4);
+}
+
+#[tokio::test]
+async fn a_bot_that_waited_for_a_place_had_no_capacity_although_its_controller_was_restarted() {
+    let site = Site::new(1).await;
+    let controller = site.controller("c");
+    let minute = |ago| Utc::now() - TimeDelta::minutes(ago);
+    site.queue("busy", json!({"created_at": minute(2)})).await;
+    controller.claim(Utc::now()).await.unwrap();
+    let late = site.queue("late", json!({"created_at": minute(1), "start_time": minute(1)})).await;
+    let unseen = site.queue("unseen", json!({"created_at": minute(1), "start_time": Utc::now() + TimeDelta::hours(1)})).await;
+    controller.claim(Utc::now()).await.unwrap();
+    assert_eq!(site.record(&late).await.instance.facts.waits_for, None, "a place may come with the next look");
+    controller.claim(Utc::now()).await.unwrap();
+    let waiting = site.record(&late).await;
+    assert_eq!(waiting.instance.facts.waits_for.as_ref().map(|known| known.limit), Some(Refusal::Machine));
+    for _ in 0..3 {
+        controller.claim(Utc::now()).await.unwrap();
+    }
+    assert_eq!(site.record(&late).await.version, waiting.version, "written once, and not at every poll");
+    drop(controller);
+    // By then there is room, and nobody remembers.
+    let busy = InstanceId::parse("busy").unwrap();
+    site.records(&busy, 1).await;
+    site.finishes(&busy).await;
+    site.fleet.end_of(&busy, RunState::Ended { code: Some(0) });
+    let next = site.controller("next");
+    next.claim(Utc::now() + TimeDelta::hours(9)).await.unwrap();
+    let kind = async |id| site.record(id).await.instance.facts.outcome.map(|outcome| outcome.kind);
+    assert_eq!(kind(&late).await, Some(OutcomeKind::NoCapacity));
+    assert_eq!(kind(&unseen).await, Some(OutcomeKind::Missed), "it never waited for anything");
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -28,8 +27,6 @@ const MOST_HOURS: u32 = 168;
 /// Meetings that are read for one forecast at most.
 const MOST_MEETINGS: usize = 10_000;
 const PAGE: usize = 200;
-/// Between forecasts for the metric: every document read is billed.
-const MEASURED_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What to forecast.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -128,21 +125,8 @@ pub(crate) async fn read(
     }))
 }
 
-/// Tells the most by which the next 24 hours exceed the places, now and from time to time, until the API stops.
-pub async fn measure(api: Arc<Api>, tell: impl Fn(u32)) {
-    loop {
-        match shortfall(&api).await {
-            Ok(shortfall) => tell(shortfall),
-            Err(error) => tracing::warn!(error = error.message, "there is no forecast"),
-        }
-        tokio::select! {
-            () = api.stop.cancelled() => return,
-            () = tokio::time::sleep(MEASURED_EVERY) => {}
-        }
-    }
-}
-
-async fn shortfall(api: &Api) -> Result<u32, StoreError> {
+/// The most by which the next 24 hours exceed the places.
+pub(crate) async fn shortfall(api: &Api) -> Result<u32, StoreError> {
     let known = known(api, None, 24).await?;
     let buckets = forecast(clock::now(), 24, &known.loads, Some(places(&api.settings)));
     Ok(buckets.iter().map(|bucket| bucket.shortfall).max().unwrap_or_default())

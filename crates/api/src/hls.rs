@@ -14,12 +14,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bot_model::document::{BotInstance, Facts, FrozenList, FrozenPart};
 use bot_model::fragments::Fragments;
-use bot_model::hls::{Timed, of_file_name, playlist, without_tail};
+use bot_model::hls::{Ordered, Timed, in_order, of_file_name, playlist, without_tail};
 use bot_model::lifecycle::Phase;
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::segment::{PartInfo, RawKind, RawName};
 use bot_objects::Objects;
-use chrono::{DateTime, Utc};
+use bot_store::clock;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -32,6 +33,11 @@ use crate::state::Api;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What a short listing cannot see, such as segments that an earlier run left, is looked for this often.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(300);
+/// How much later than it was written an object may be listed: a new part is told of only after that, lest what was written before it
+/// comes after it.
+const LISTED_WITHIN: Duration = LOOK_EVERY;
+/// A part that began this long ago needs not be watched for that long; generous, as it compares the bucket's clock with ours.
+const LONG_AGO: TimeDelta = TimeDelta::seconds(30);
 /// The boxes in front of a segment's media: 3 KiB at 15 frames a second (measured); a longer one is read whole.
 const HEAD_BYTES: u64 = 16 * 1024;
 /// Recordings remembered at most; some 100 KiB each after ten hours.
@@ -54,7 +60,10 @@ struct Known {
     stand: Option<(u32, Option<String>, Option<u32>, Phase)>,
     looked: Option<Instant>,
     looked_at_all: Option<Instant>,
-    parts: Vec<FrozenPart>,
+    /// When each object was written, by the bucket.
+    written: BTreeMap<RawName, DateTime<Utc>>,
+    /// First segments, and when they were first seen here.
+    begun: BTreeMap<RawName, Instant>,
     heads: HashMap<Key, Head>,
 }
 
@@ -81,8 +90,9 @@ impl Watched {
 
 /// Follow a recording as HLS
 ///
-/// The playlist grows during the call (`EXT-X-PLAYLIST-TYPE:EVENT`) and ends with `EXT-X-ENDLIST` after it. Each part of the recording begins
-/// with a discontinuity. 404 before the first segment, for a recording that is no fragmented MP4, and once the raw segments are deleted:
+/// The playlist grows during the call (`EXT-X-PLAYLIST-TYPE:EVENT`), at its end alone, and ends with `EXT-X-ENDLIST` after it. Each part of the
+/// recording begins with a discontinuity. What an earlier attempt carries out after a later one has begun is in `video.mp4`, and not here; a
+/// remark before the end says how much that is. 404 before the first segment, for a recording that is no fragmented MP4, and once the raw segments are deleted:
 /// `video.mp4` has it all.
 #[utoipa::path(get, path = "/v1/bots/{id}/hls/playlist.m3u8", tag = "recordings", params(("id" = String, Path, description = "The bot")),
     responses((status = 200, body = String, content_type = "application/vnd.apple.mpegurl", description = "The playlist")))]
@@ -93,13 +103,9 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, Viewer(who): Viewer, Path(
     let known = api.watched.of(bot.id.as_str());
     let mut known = known.lock().await;
     let is_over = bot.facts.frozen.is_some() || bot.phase.is_terminal();
-    let parts = match &bot.facts.frozen {
-        Some(frozen) => frozen.parts.clone(),
-        None => {
-            look(objects, prefix, &mut known, &bot).await?;
-            if is_over { known.parts.clone() } else { without_tail(known.parts.clone()) }
-        }
-    };
+    look(objects, prefix, &mut known, &bot).await?;
+    let Ordered { parts, late } = known.ordered(&bot, is_over);
+    let parts = if is_over { parts } else { without_tail(parts) };
     let mut timed = Vec::new();
     for part in parts {
         timed.extend(time(objects, prefix, &mut known.heads, part).await?);
@@ -108,7 +114,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, Viewer(who): Viewer, Path(
         return Err(Problem::new(Kind::NotFound, "nothing that could be played is in the bucket"));
     }
     let kind = [(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")];
-    Ok((kind, playlist(&timed, is_over)).into_response())
+    Ok((kind, playlist(&timed, is_over, late)).into_response())
 }
 
 /// Fetch a segment
@@ -147,6 +153,23 @@ fn folder(bot: &BotInstance) -> Result<&ObjectPrefix, Problem> {
     gcs_path.as_ref().ok_or_else(|| Problem::new(Kind::NotFound, "nothing is recorded yet"))
 }
 
+impl Known {
+    /// What may be told of what is known: of a list that is frozen, what is on it.
+    fn ordered(&self, bot: &BotInstance, is_over: bool) -> Ordered {
+        let now = clock::now();
+        let is_seen = |first: &RawName| self.begun.get(first).is_some_and(|at| at.elapsed() >= LISTED_WITHIN);
+        let is_told = |first: &RawName, at: DateTime<Utc>| is_over || is_seen(first) || now - at > LONG_AGO;
+        match &bot.facts.frozen {
+            Some(frozen) => {
+                let at = |name: &RawName| self.written.get(name).copied().unwrap_or_default();
+                let written = frozen.raw_names().into_iter().map(|name| (at(&name), name)).map(|(at, name)| (name, at)).collect();
+                in_order(&written, true, is_told)
+            }
+            None => in_order(&self.written, is_over, is_told),
+        }
+    }
+}
+
 /// Brings what is known of a recording in progress up to date, if it is time.
 async fn look(objects: &Objects, prefix: &ObjectPrefix, known: &mut Known, bot: &BotInstance) -> Result<(), Problem> {
     let facts = &bot.facts;
@@ -157,23 +180,28 @@ async fn look(objects: &Objects, prefix: &ObjectPrefix, known: &mut Known, bot: 
     if is_same && is_within(known.looked, LOOK_EVERY) {
         return Ok(());
     }
-    let tail = without_tail(known.parts.clone()).pop();
+    if bot.facts.frozen.as_ref().is_some_and(|frozen| frozen.raw_names().iter().all(|name| known.written.contains_key(name))) {
+        return Ok(());
+    }
+    let tail = without_tail(FrozenList::from_raw_names(known.written.keys().cloned()).parts).pop();
     let raw = prefix.raw_folder();
-    let names: Vec<RawName> = match tail.filter(|_| is_same && is_within(known.looked_at_all, LOOK_AT_ALL_EVERY)) {
+    match tail.filter(|_| is_same && is_within(known.looked_at_all, LOOK_AT_ALL_EVERY)) {
         Some(tail) => {
             let folder = format!("a{}-{}/p{}/", tail.attempt, tail.run, tail.part);
             // A hyphen follows the number, and sorts before every letter.
             let after = format!("{:06}-g", (tail.first_seq + tail.segments()).saturating_sub(1));
-            let found = Box::pin(objects.list_after(&format!("{raw}{folder}"), &after)).await?;
-            let found = found.iter().filter_map(|name| RawName::parse(&format!("{folder}{name}")));
-            known.parts.iter().flat_map(FrozenPart::raw_names).chain(found).collect()
+            let found = Box::pin(objects.list_dated(&format!("{raw}{folder}"), &after)).await?;
+            known.written.extend(found.iter().filter_map(|(name, at)| Some((RawName::parse(&format!("{folder}{name}"))?, *at))));
         }
         None => {
             known.looked_at_all = Some(Instant::now());
-            Box::pin(objects.list(&raw)).await?.iter().filter_map(|name| RawName::parse(name)).collect()
+            let found = Box::pin(objects.list_dated(&raw, "")).await?;
+            known.written = found.iter().filter_map(|(name, at)| Some((RawName::parse(name)?, *at))).collect();
         }
-    };
-    known.parts = FrozenList::from_raw_names(names).parts;
+    }
+    let firsts = known.written.keys().filter(|name| name.kind == RawKind::Segment(0));
+    let begun = firsts.map(|name| (name.clone(), known.begun.get(name).copied().unwrap_or_else(Instant::now))).collect();
+    known.begun = begun;
     (known.looked, known.stand) = (Some(Instant::now()), stand);
     Ok(())
 }

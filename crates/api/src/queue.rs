@@ -42,7 +42,8 @@ pub(crate) struct QueuePlace {
     pub place: usize,
     /// `low`, `normal`, `high` or `urgent`, by its priority.
     pub tier: &'static str,
-    /// What it waits for: `capacity`, `organization_at_once` or `organization_per_day`; absent where it is about to be sent.
+    /// What it waits for: `capacity`, `organization_at_once`, `organization_per_day`, `machine` or `cluster` (nodes, or a quota); absent where it
+    /// is about to be sent.
     pub waits_for: Option<&'static str>,
     /// When it will be sent, from how long calls last; absent where that can never be.
     pub estimated_start_at: Option<DateTime<Utc>>,
@@ -247,7 +248,10 @@ fn entries(
         let facts = &bot.facts;
         let organization = facts.creator_organization_id.clone();
         let asking = Asking { id: &bot.id, organization: &organization, is_new: facts.attempt == 0 };
-        let waits_for = ledger.take(asking, limits, now).err();
+        // Where a place is free, machine or cluster may have no room: only who launches knows that, and has written it down.
+        let seen = facts.waits_for.as_ref().map(|known| known.limit);
+        let seen = seen.filter(|limit| matches!(limit, Refusal::Machine | Refusal::Cluster));
+        let waits_for = ledger.take(asking, limits, now).err().or(seen);
         let since = waiting_since(bot, settings.window.lead, now);
         let limit = facts.queue_timeout_secs.and_then(|secs| TimeDelta::try_seconds(i64::try_from(secs).ok()?));
         let queue = QueuePlace {

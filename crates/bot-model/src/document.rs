@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 pub use instance::{
-    Artifact, BotInstance, Claim, Facts, FrozenList, FrozenPart, LinkedMeeting, RecordingProgress, Run, TimelineEvent,
+    Artifact, BotInstance, Claim, Facts, FrozenList, FrozenPart, LinkedMeeting, RecordingProgress, Run, TimelineEvent, WaitsFor,
 };
 pub use meeting::{Meeting, MeetingProblem};
 

@@ -3,6 +3,7 @@
 //! ```text
 //! queued ─claim→ claimed ─launch→ launched ─join→ joining ─→ waiting_room ─→ recording ─→ finalizing ─→ done
 //!    ↑─release──────┘        ↑──────relaunch (new attempt)──────┴──────────────┴────────────┘
+//!    ↑─release (no room for its pod)─┘ launched
 //! any phase that is not terminal ─→ failed | cancelled | missed, each with its own conditions below
 //! ```
 
@@ -67,7 +68,7 @@ pub enum DoneWhen {
 pub enum Step {
     /// A controller takes it, to launch.
     Claim,
-    /// The controller gives it back unlaunched.
+    /// The controller gives it back unlaunched, or takes back a launch for which there was no room.
     Release,
     /// The Job exists.
     Launch,
@@ -179,7 +180,7 @@ pub fn next(phase: Phase, step: Step) -> Result<Phase, IllegalStep> {
         (Done | Failed | Cancelled | Missed, _) => refused,
         // Taking over an expired claim is a claim, too.
         (Queued | Claimed, Step::Claim) => Ok(Claimed),
-        (Claimed, Step::Release) => Ok(Queued),
+        (Claimed | Launched, Step::Release) => Ok(Queued),
         // A launch found already running (answer lost, controller restarted) is the same launch.
         (Claimed | Launched, Step::Launch) => Ok(Launched),
         // A restarted bot of the same run joins again: its recording goes on as another part.

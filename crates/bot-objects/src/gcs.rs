@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use google_cloud_auth::credentials::{CacheableResource, Credentials, anonymous};
 use google_cloud_storage::Error as GoogleError;
@@ -38,8 +39,12 @@ struct Listing {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Item {
     name: String,
+    /// Some stand-ins of Google's server do not tell.
+    #[serde(default)]
+    time_created: DateTime<Utc>,
 }
 
 impl Gcs {
@@ -169,14 +174,14 @@ impl Gcs {
         Ok(self.find(name).await?.map(|(_, head)| head))
     }
 
-    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<(String, DateTime<Utc>)>, ObjectError> {
         let within = self.name(folder);
         let offset = format!("{within}{after}");
         let mut names = Vec::new();
         let mut token: Option<String> = None;
         loop {
             let mut request = self.http.get(format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket));
-            request = request.query(&[("prefix", within.as_str()), ("fields", "items(name),nextPageToken")]);
+            request = request.query(&[("prefix", within.as_str()), ("fields", "items(name,timeCreated),nextPageToken")]);
             if !after.is_empty() {
                 request = request.query(&[("startOffset", offset.as_str())]);
             }
@@ -184,7 +189,9 @@ impl Gcs {
                 request = request.query(&[("pageToken", token)]);
             }
             let page: Listing = self.asked(request).await?;
-            names.extend(page.items.iter().filter_map(|item| item.name.strip_prefix(&within)).map(str::to_owned));
+            names.extend(
+                page.items.iter().filter_map(|item| Some((item.name.strip_prefix(&within)?.to_owned(), item.time_created))),
+            );
             token = page.next_page_token;
             if token.is_none() {
                 return Ok(names);

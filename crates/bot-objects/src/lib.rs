@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
 pub use gcs::Gcs;
@@ -279,6 +280,14 @@ impl Objects {
     /// # Errors
     /// When they cannot be listed.
     pub async fn list_after(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
+        Ok(self.list_dated(folder, after).await?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same with when each was written, by the bucket's own clock: to the second on S3, finer elsewhere.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn list_dated(&self, folder: &str, after: &str) -> Result<Vec<(String, DateTime<Utc>)>, ObjectError> {
         let mut names = self
             .tried("list", Duration::from_secs(60), || async {
                 match self {
@@ -287,7 +296,7 @@ impl Objects {
                 }
             })
             .await?;
-        names.retain(|name| name.as_str() > after);
+        names.retain(|(name, _)| name.as_str() > after);
         names.sort();
         Ok(names)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::Method;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
@@ -13,7 +14,9 @@ use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::signer::Signer as _;
-use object_store::{Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{
+    Attribute, Attributes, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{ByteStream, Head, Label, ObjectError, Put, permanent};
@@ -135,7 +138,7 @@ impl Portable {
         }
     }
 
-    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, ObjectError> {
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<(String, DateTime<Utc>)>, ObjectError> {
         let within = format!("{}{folder}", self.prefix);
         let path = ObjectPath::from(within.as_str());
         let found = if after.is_empty() {
@@ -144,7 +147,9 @@ impl Portable {
             self.store.list_with_offset(Some(&path), &ObjectPath::from(format!("{within}{after}")))
         };
         let found: Vec<_> = found.try_collect().await.map_err(|error| from_store("list", &error))?;
-        Ok(found.iter().filter_map(|object| object.location.as_ref().strip_prefix(&within)).map(str::to_owned).collect())
+        let named =
+            |object: &ObjectMeta| Some((object.location.as_ref().strip_prefix(&within)?.to_owned(), object.last_modified));
+        Ok(found.iter().filter_map(named).collect())
     }
 
     fn path(&self, name: &str) -> ObjectPath {

@@ -1,4 +1,4 @@
-//! `bench-api`: the API of a real controller with many stored bots: requests a second and their times, a thousand listeners, memory. On the
+//! `bench-api`: the API of a real controller with many stored bots: requests a second and their times, webhooks, a thousand listeners, memory. On the
 //! embedded store, or on Firestore's emulator where `FIRESTORE_EMULATOR_HOST` names one (its times are not Google's). Not a test.
 
 #![allow(clippy::print_stdout, reason = "it prints figures")]
@@ -36,12 +36,16 @@ struct Cli {
     /// Listeners to the events.
     #[arg(long, default_value_t = 1_000)]
     listeners: usize,
+    /// Events whose webhooks are waited for, one after the other.
+    #[arg(long, default_value_t = 100)]
+    webhooks: usize,
 }
 
 struct Site {
     controller: Process,
     base: String,
     key: String,
+    admin: String,
     http: reqwest::Client,
     _folder: tempfile::TempDir,
 }
@@ -71,7 +75,43 @@ async fn main() -> Result<()> {
     })
     .await?;
     println!("controller, after them: {:.0} MiB", site.memory()?);
+    webhooks(&site, &cli).await?;
     listen(&site, &cli).await
+}
+
+/// From an event, by its own time, to its webhook at a receiver on this machine.
+async fn webhooks(site: &Arc<Site>, cli: &Cli) -> Result<()> {
+    let (came, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let take = move |body: axum::body::Bytes| {
+        let came = came.clone();
+        async move { drop(came.send((Utc::now(), body))) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/hook", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(take)).await });
+    let wanted = json!({"url": url, "event_types": ["bot.queued"]});
+    let made = site.http.post(format!("{}/v1/webhooks", site.base)).bearer_auth(&site.admin).json(&wanted).send().await?;
+    ensure!(made.status().is_success(), "{}", made.text().await?);
+    let mut times = Vec::new();
+    for number in 0..cli.webhooks {
+        let body = json!({"meeting_url": format!("https://zoom.us/j/{}", 888_000_000 + number)});
+        let answer = site.http.post(format!("{}/v1/meetings", site.base)).bearer_auth(&site.key).json(&body).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        let (at, body) = tokio::time::timeout(Duration::from_secs(60), received.recv()).await?.context("the receiver ended")?;
+        let event: Value = serde_json::from_slice(&body)?;
+        let told = event["timestamp"].as_str().context("an event without its time")?.parse::<chrono::DateTime<Utc>>()?;
+        times.push((at - told).to_std().unwrap_or_default());
+    }
+    times.sort_unstable();
+    let at = |share: f64| times.get(((times.len() - 1) as f64 * share) as usize).map_or(0, Duration::as_millis);
+    println!(
+        "from an event to its webhook at p50, p99 and the last of {}: {}, {}, {} ms",
+        times.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    Ok(())
 }
 
 /// A thousand listeners hear of one event.
@@ -145,19 +185,24 @@ impl Site {
                 .env("HTTP_LISTEN", "127.0.0.1:0")
                 .env("HTTP_PORT_FILE", folder.path().join("port"));
             command.env("API_RATE_PER_KEY", "0").env("API_RATE_PER_ADDRESS", "0").env("MAX_LIVE_BOTS", "1");
+            command.env("WEBHOOK_ALLOW", "127.0.0.0/8");
         };
-        let mut keys = Command::new(binary("controller")?);
-        variables(&mut keys);
-        let made = keys.args(["keys", "create", "--name", "bench", "--role", "operator", "--all-organizations"]).output()?;
-        let key = String::from_utf8(made.stdout)?.trim().to_owned();
-        ensure!(key.starts_with("mbk_"), "{}", String::from_utf8_lossy(&made.stderr));
+        let key = |role: &str| -> Result<String> {
+            let mut keys = Command::new(binary("controller")?);
+            variables(&mut keys);
+            let made = keys.args(["keys", "create", "--name", "bench", "--role", role, "--all-organizations"]).output()?;
+            let key = String::from_utf8(made.stdout)?.trim().to_owned();
+            ensure!(key.starts_with("mbk_"), "{}", String::from_utf8_lossy(&made.stderr));
+            Ok(key)
+        };
+        let (admin, key) = (key("admin")?, key("operator")?);
         let mut command = Command::new(binary("controller")?);
         variables(&mut command);
         command.arg("run");
         let mut controller = Process::start(command, &folder.path().join("controller.log"))?;
         let base = format!("http://{}", address(&folder.path().join("port"), &mut controller).await?);
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let site = Self { controller, base, key, http, _folder: folder };
+        let site = Self { controller, base, key, admin, http, _folder: folder };
         tests::process::until("the API", Duration::from_secs(60), || async {
             Ok(site.get("/v1/bots?limit=1").send().await.is_ok_and(|answer| answer.status().is_success()).then_some(()))
         })

@@ -10,6 +10,7 @@ use super::agenda::PodTask;
 use super::cluster::Cluster;
 use super::json_path::{list, text};
 use super::pod_event::PodEvent;
+use super::quota::Quota;
 use super::resource::{Key, Resource};
 use super::script::{Disruption, Exit};
 use super::world::World;
@@ -116,6 +117,11 @@ impl Cluster {
     /// Evictions get 429 as long as this is on.
     pub fn refuse_evictions(&self, refuse: bool) {
         self.shared.write(|world| world.refuses_evictions = refuse);
+    }
+
+    /// From now on there may be so many Jobs and pods; what is there stays.
+    pub fn set_quota(&self, quota: Quota) {
+        self.shared.write(|world| world.quota = quota);
     }
 
     /// The node goes away with all its pods.

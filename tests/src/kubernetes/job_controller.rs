@@ -46,7 +46,11 @@ impl World {
         if let Start::NoPod { forbidden } = plan.start {
             self.write_progress(key, &census, None, true);
             if forbidden {
-                self.refuse_pod(key, &job);
+                let name = text(&pod_of(&job), "/metadata/name").to_owned();
+                let why = format!(
+                    "pods \"{name}\" is forbidden: violates PodSecurity \"restricted:latest\": host namespaces (hostNetwork=true)"
+                );
+                self.refuse_pod(key, &job, &why);
             }
             return;
         }
@@ -195,7 +199,11 @@ impl World {
         for _ in 0..missing {
             let pod = pod_of(job);
             let name = text(&pod, "/metadata/name").to_owned();
-            self.create(Key::new(Resource::Pods, &key.namespace, &name), pod);
+            let pod_key = Key::new(Resource::Pods, &key.namespace, &name);
+            if let Some(why) = self.over_quota(&pod_key) {
+                return self.refuse_pod(key, job, &why);
+            }
+            self.create(pod_key, pod);
             self.record(job, "Normal", "SuccessfulCreate", &format!("Created pod: {name}"), "job-controller");
         }
     }
@@ -210,13 +218,9 @@ impl World {
         !wait.is_zero()
     }
 
-    /// Pod Security forbids the pod: an event, and another try after 1, 2, 4, ... seconds.
-    fn refuse_pod(&mut self, key: &Key, job: &Value) {
-        let name = text(&pod_of(job), "/metadata/name").to_owned();
-        let message = format!(
-            "Error creating: pods \"{name}\" is forbidden: violates PodSecurity \"restricted:latest\": host namespaces (hostNetwork=true)"
-        );
-        self.record(job, "Warning", "FailedCreate", &message, "job-controller");
+    /// Pod Security or a quota forbids the pod: an event, and another try after 1, 2, 4, ... seconds.
+    fn refuse_pod(&mut self, key: &Key, job: &Value, why: &str) {
+        self.record(job, "Warning", "FailedCreate", &format!("Error creating: {why}"), "job-controller");
         let record = self.jobs.entry(text(job, "/metadata/uid").to_owned()).or_default();
         record.failed_creations += 1;
         let wait = 1_i64 << (record.failed_creations - 1).min(9);

@@ -88,6 +88,7 @@ impl World {
             warnings.extend(self.pod_security_warning(&object));
         }
         let key = Key::new(resource, text(&object, "/metadata/namespace"), &name);
+        self.admit(&key)?;
         if let Some(existing) = self.get(&key) {
             return Err(Failure::already_exists(&key, is_deleting(&existing)));
         }

@@ -11,6 +11,7 @@ use super::agenda::{Agenda, PodTask, Task};
 use super::json_path::{finalizers, int, is_deleting, text, timestamp};
 use super::pod_event::PodEvent;
 use super::pod_run::PodRun;
+use super::quota::Quota;
 use super::resource::{Key, Resource};
 use super::script::PodScript;
 use super::store::{Change, Event, Store};
@@ -43,6 +44,7 @@ pub(crate) struct World {
     /// The namespaces that exist; `None` for any.
     pub(crate) namespaces: Option<BTreeSet<String>>,
     pub(crate) refuses_evictions: bool,
+    pub(crate) quota: Quota,
     pub(crate) node_is_lost: bool,
     /// Whether Pod Security "restricted" is enforced (of its rules only host namespaces are known here).
     pub(crate) enforces_pod_security: bool,
@@ -75,6 +77,7 @@ impl Default for World {
             field_owners: HashMap::new(),
             namespaces: None,
             refuses_evictions: false,
+            quota: Quota::default(),
             node_is_lost: false,
             enforces_pod_security: false,
         }

@@ -38,5 +38,5 @@ async fn a_missing_right_is_named() {
     let fewer = rules().into_iter().take(1).collect();
     let cluster = Cluster::builder().user("t", "controller", fewer).start().await.unwrap();
     let missing = launcher(&cluster, "t").missing_rights().await.unwrap();
-    assert_eq!(missing, ["list pods", "watch pods", "delete pods", "get pods/log"]);
+    assert_eq!(missing, ["list pods", "watch pods", "delete pods", "get pods/log", "list events"]);
 }

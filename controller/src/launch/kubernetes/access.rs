@@ -7,10 +7,11 @@ use super::api::classify;
 use crate::launch::LaunchError;
 
 /// Group, resource, verbs. Pods are deleted, never created; nothing is updated or patched.
-pub const RIGHTS: [(&str, &str, &[&str]); 3] = [
+pub const RIGHTS: [(&str, &str, &[&str]); 4] = [
     ("batch", "jobs", &["create", "get", "list", "watch", "delete"]),
     ("", "pods", &["list", "watch", "delete"]),
     ("", "pods/log", &["get"]),
+    ("", "events", &["list"]),
 ];
 
 /// What this identity may not do in the namespace, such as `delete pods`.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::names::JOB;
+use super::quota::is_quota;
 use crate::launch::{LaunchError, Tail};
 
 /// Longest wait for one answer.
@@ -47,11 +48,16 @@ impl From<Failure> for LaunchError {
 pub(super) struct Cluster {
     pub(super) jobs: Api<Job>,
     pub(super) pods: Api<Pod>,
+    events: Api<Event>,
 }
 
 impl Cluster {
     pub(super) fn new(client: &kube::Client, namespace: &str) -> Self {
-        Self { jobs: Api::namespaced(client.clone(), namespace), pods: Api::namespaced(client.clone(), namespace) }
+        Self {
+            jobs: Api::namespaced(client.clone(), namespace),
+            pods: Api::namespaced(client.clone(), namespace),
+            events: Api::namespaced(client.clone(), namespace),
+        }
     }
 
     /// One try: an answer that is lost must not be asked for twice without a look.
@@ -67,6 +73,15 @@ impl Cluster {
     pub(super) async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, Failure> {
         let params = ListParams::default().labels(&format!("{JOB}={job}"));
         again(|| async { ask(self.pods.list(&params)).await.map(|list| list.items) }).await
+    }
+
+    /// What the Job controller said last when it could not make the pod of a Job; `None` where it said nothing. One try.
+    pub(super) async fn why_no_pod(&self, uid: &str) -> Result<Option<String>, Failure> {
+        let params = ListParams::default().fields(&format!("involvedObject.uid={uid},reason=FailedCreate"));
+        let mut events = ask(self.events.list(&params)).await?.items;
+        // No time of Kubernetes is finer than a second; of those within one, any is as good.
+        events.sort_by_key(|event| event.last_timestamp.as_ref().or(event.metadata.creation_timestamp.as_ref()).map(|at| at.0));
+        Ok(events.pop().and_then(|event| event.message))
     }
 
     /// The end of what a container wrote. The server bounds the lines first and then cuts the bytes off at their end, so that bound is the
@@ -158,6 +173,7 @@ pub(super) fn classify(error: &kube::Error) -> Failure {
     match status.code {
         404 if is_of_the_object(status) => Failure::NotFound,
         409 => Failure::Conflict,
+        403 if is_quota(&status.message) => Failure::Refused(LaunchError::NoRoom { message: shortened(&status.message) }),
         408 | 429 | 500..=599 | 0 => Failure::Unclear {
             message: shortened(&format!("{} {}: {}", status.code, status.reason, status.message)),
             after: status

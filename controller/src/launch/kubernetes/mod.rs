@@ -10,6 +10,7 @@ pub mod config;
 mod containers;
 pub mod manifest;
 mod names;
+pub mod quota;
 pub mod view;
 mod watch;
 
@@ -26,11 +27,12 @@ use uuid::Uuid;
 
 use crate::engine::lock;
 
-use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, ProgramLog, RunCommand, RunKey, Tail};
+use super::{LaunchError, LaunchSpec, Launched, Launcher, Observed, ProgramLog, RunCommand, RunKey, Tail, Trouble, TroubleKind};
 pub use access::RIGHTS;
 use api::{Cluster, Failure, STEP, pauses};
 use config::KubernetesConfig;
 use names::{STORE, store_label};
+use quota::{Counted, is_quota};
 use view::{JobView, PodView, observe};
 use watch::Picture;
 
@@ -93,9 +95,12 @@ impl KubernetesLauncher {
             if key.attempt > 1 {
                 self.no_other_pod(&key).await?;
             }
+            let mut no_room = None;
             KillPoint::CreatingJob.pass(spec.instance_id().as_str()).await;
             match self.cluster.create(&job).await {
                 Ok(made) => return Ok(self.started(&made)),
+                // A quota refuses before the name is found to be taken: it may be taken by this very run, or by one that is over.
+                Err(Failure::Refused(error @ LaunchError::NoRoom { .. })) => no_room = Some(error),
                 Err(Failure::Refused(error)) => return Err(error),
                 Err(Failure::NotFound) => {
                     let message = format!("the namespace {} is not there", self.config.namespace);
@@ -103,7 +108,7 @@ impl KubernetesLauncher {
                 }
                 Err(failure) => last = Some(failure),
             }
-            // The name is taken, or the answer was lost: look.
+            // The name is taken, there is no room, or the answer was lost: look.
             match self.standing(spec).await? {
                 Standing::Same(view) => {
                     let is_own = view.launch_id == launch_id;
@@ -114,7 +119,12 @@ impl KubernetesLauncher {
                 Standing::Over(view) => self.cluster.delete_job(key.job.as_str(), &view.uid).await?,
                 // Made, and deleted by hand before we looked: its pod may go on without it, and one more Job would be one more pod.
                 Standing::Nothing if last.is_some() && self.has_pod(&key).await? => return Ok(Launched::Started),
-                Standing::Leaving | Standing::Nothing => {}
+                Standing::Leaving | Standing::Nothing => {
+                    if let Some(error) = no_room {
+                        self.picture.refused(Counted::Jobs);
+                        return Err(error);
+                    }
+                }
             }
             let asked = match &last {
                 Some(Failure::Unclear { after, .. }) => *after,
@@ -182,12 +192,42 @@ impl KubernetesLauncher {
         Ok(alive.chain(on_the_way.keys().cloned()).collect())
     }
 
+    /// Says of runs without a pod why they have none, as far as the Job controller told.
+    async fn explain(&self, runs: &mut [Observed]) {
+        let is_podless = |run: &&mut Observed| run.trouble.as_ref().is_some_and(|trouble| trouble.kind == TroubleKind::NoPod);
+        for run in runs.iter_mut().filter(is_podless) {
+            let Some((uid, known)) = self.picture.podless(run.key.job.as_str()) else { continue };
+            let told = match known {
+                Some(told) => told,
+                None => match self.cluster.why_no_pod(&uid).await {
+                    Ok(told) => {
+                        if told.as_deref().is_some_and(is_quota) {
+                            self.picture.refused(Counted::Pods);
+                        }
+                        self.picture.explained(&uid, told.clone());
+                        told
+                    }
+                    Err(failure) => {
+                        tracing::debug!(job_name = %run.key.job, ?failure, "the events of a Job cannot be read");
+                        None
+                    }
+                },
+            };
+            let kind = if told.as_deref().is_some_and(is_quota) { TroubleKind::Quota } else { TroubleKind::NoPod };
+            run.trouble = told.map(|told| Trouble::new(kind, &format!("the Job has made no pod: {told}"))).or(run.trouble.take());
+        }
+    }
+
     /// Takes a slot until the answer is dropped. Counting and taking must not interleave. What makes files is never kept from starting.
     fn take_slot(&self, job: &JobName, command: RunCommand) -> Result<Slot<'_>, LaunchError> {
         let mut on_the_way = lock(&self.on_the_way);
         let taken = self.taken(&on_the_way)?;
         if command == RunCommand::Record && !taken.contains(job) && taken.len() >= self.config.max_live {
             return Err(LaunchError::Full { limit: self.config.max_live });
+        }
+        // What makes files is tried whatever was refused before.
+        if command == RunCommand::Record && !taken.contains(job) && !self.picture.take_room() {
+            return Err(LaunchError::NoRoom { message: "a quota was used up a moment ago".into() });
         }
         *on_the_way.entry(job.clone()).or_default() += 1;
         Ok(Slot { on_the_way: &self.on_the_way, job: job.clone() })
@@ -224,7 +264,9 @@ impl Launcher for KubernetesLauncher {
     }
 
     async fn list(&self) -> Result<Vec<Observed>, LaunchError> {
-        self.picture.runs()
+        let mut runs = self.picture.runs()?;
+        self.explain(&mut runs).await;
+        Ok(runs)
     }
 
     async fn is_absent(&self, run: &RunKey) -> Result<bool, LaunchError> {
@@ -260,7 +302,12 @@ impl Launcher for KubernetesLauncher {
 
     async fn free_slots(&self) -> Result<usize, LaunchError> {
         let taken = self.taken(&lock(&self.on_the_way))?;
-        Ok(self.config.max_live.saturating_sub(taken.len()))
+        let free = self.config.max_live.saturating_sub(taken.len());
+        Ok(self.picture.room().map_or(free, |room| room.min(free)))
+    }
+
+    fn is_held_back(&self) -> bool {
+        self.picture.is_held_back()
     }
 
     fn sees_runs_of(&self, _controller_id: &str) -> bool {

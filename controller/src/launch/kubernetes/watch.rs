@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::api::Cluster;
+use super::quota::{Counted, Quota};
 use super::view::{JobView, PodView, observe};
 use crate::launch::{LaunchError, Observed};
 
@@ -25,6 +26,12 @@ const REOPEN_SECS: u32 = 60;
 const PAGE: u32 = 200;
 /// A failure older than this, and not seen again, is over.
 const FAILING_FOR: Duration = Duration::from_secs(90);
+/// Making a pod takes no longer, where nothing is in the way.
+const NO_POD_AFTER: Duration = Duration::from_secs(1);
+/// When a Job that has no pod is looked at, one pause after the other; later looks are the reaper's own.
+const LOOK_FOR_POD: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(6), Duration::from_secs(6)];
+/// Why a Job has no pod is asked again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The picture, shared with the tasks that keep it.
 #[derive(Clone, Default)]
@@ -47,6 +54,16 @@ struct State {
     failed: Option<(Instant, String)>,
     /// Jobs that were removed for us, and are left to their TTL for their logs' sake.
     forgotten: HashSet<String>,
+    /// Jobs without a pod, by uid.
+    podless: HashMap<String, Podless>,
+    quota: Quota,
+}
+
+/// A Job that has no pod yet.
+struct Podless {
+    since: Instant,
+    /// When that was asked last, and what the Job controller said.
+    told: Option<(Instant, Option<String>)>,
 }
 
 impl Picture {
@@ -111,15 +128,73 @@ impl Picture {
         Ok(state.runs())
     }
 
-    /// Takes in a Job that was just made, before its watch tells of it.
+    /// Takes in a Job that was just made, before its watch tells of it; asks for a look where it gets no pod, of which nothing tells.
     pub(super) fn made(&self, job: JobView) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        state.podless.entry(job.uid.clone()).or_insert_with(|| Podless { since: Instant::now(), told: None });
+        tokio::spawn(self.clone().expect_pod(job.key.job.to_string(), job.key.attempt));
         for jobs in state.new_jobs.iter_mut().chain([&mut state.jobs]) {
             // The watch may have been faster, and then knows more.
             if jobs.get(job.key.job.as_str()).is_none_or(|known| known.uid != job.uid) {
                 jobs.insert(job.key.job.to_string(), job.clone());
             }
+        }
+    }
+
+    /// Says that something changed as long as a Job that was made has no pod, a few times.
+    async fn expect_pod(self, job: String, attempt: u32) {
+        for pause in LOOK_FOR_POD {
+            tokio::time::sleep(pause).await;
+            let state = self.lock();
+            if !state.jobs.contains_key(&job) || !state.pods_of(&job, attempt).is_empty() {
+                return;
+            }
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// A quota refused a launch.
+    pub(super) fn refused(&self, counted: Counted) {
+        self.lock().quota.refused(counted, Instant::now());
+    }
+
+    /// How many may be launched as far as quotas go; `None` where none is known to be used up.
+    pub(super) fn room(&self) -> Option<usize> {
+        self.lock().quota.room(Instant::now())
+    }
+
+    /// Takes the room for one launch; false where launches are held back.
+    pub(super) fn take_room(&self) -> bool {
+        self.lock().quota.take(Instant::now())
+    }
+
+    /// True while a quota holds launches back.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.lock().quota.is_held()
+    }
+
+    /// The uid of a Job that has had no pod for longer than making one takes, and what is known of why; `None` inside where that is
+    /// to be asked (again).
+    pub(super) fn podless(&self, job: &str) -> Option<(String, Option<Option<String>>)> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let uid = state.jobs.get(job).filter(|view| view.finish.is_none() && !view.is_deleting)?.uid.clone();
+        let uids: HashSet<&str> = state.jobs.values().map(|job| job.uid.as_str()).collect();
+        state.podless.retain(|uid, _| uids.contains(uid.as_str()));
+        let known = state.podless.entry(uid.clone()).or_insert_with(|| Podless { since: Instant::now(), told: None });
+        if known.since.elapsed() < NO_POD_AFTER {
+            return None;
+        }
+        let told = known.told.as_ref().filter(|(at, _)| at.elapsed() < ASK_AGAIN).map(|(_, told)| told.clone());
+        Some((uid, told))
+    }
+
+    /// Remembers why a Job has no pod.
+    pub(super) fn explained(&self, uid: &str, told: Option<String>) {
+        if let Some(known) = self.lock().podless.get_mut(uid) {
+            known.told = Some((Instant::now(), told));
         }
     }
 
@@ -190,8 +265,8 @@ impl State {
                 {
                     self.jobs.remove(view.key.job.as_str());
                     self.drop_orphans();
-                    // One that was over was looked at then.
-                    return view.finish.is_none();
+                    // One that was over was looked at then; but a quota may have counted it.
+                    return self.quota.freed(Counted::Jobs) || view.finish.is_none();
                 }
             }
         }
@@ -218,14 +293,21 @@ impl State {
             }
             watcher::Event::Apply(pod) => {
                 let Some(view) = PodView::of(&pod) else { return false };
-                let trouble = view.trouble.as_ref().map(|trouble| trouble.kind);
+                let (trouble, is_live) = (view.trouble.as_ref().map(|trouble| trouble.kind), view.is_live());
                 let before = self.pods.insert(view.uid.clone(), view);
-                return trouble.is_some() && before.and_then(|before| before.trouble).map(|trouble| trouble.kind) != trouble;
+                if before.is_none() {
+                    self.quota.admitted();
+                }
+                let ends = !is_live && before.as_ref().is_some_and(PodView::is_live);
+                let is_freed = ends && self.quota.freed(Counted::Pods);
+                let is_new = before.and_then(|before| before.trouble).map(|trouble| trouble.kind) != trouble;
+                return is_freed || (trouble.is_some() && is_new);
             }
             watcher::Event::Delete(pod) => {
                 if let Some(view) = PodView::of(&pod) {
-                    self.pods.insert(view.uid.clone(), PodView { is_gone: true, ..view });
+                    let before = self.pods.insert(view.uid.clone(), PodView { is_gone: true, ..view });
                     self.drop_orphans();
+                    return before.as_ref().is_some_and(PodView::is_live) && self.quota.freed(Counted::Pods);
                 }
             }
         }

@@ -300,6 +300,18 @@ fn a_pending_run_is_kept_and_reported_with_its_trouble_and_ends_typed_when_too_l
 }
 
 #[test]
+fn a_run_whose_pod_a_quota_refuses_waits_in_the_queue_and_one_that_has_recorded_stays_first_in_line() {
+    let refused = in_trouble(Phase::Launched, RunState::Pending, TroubleKind::Quota);
+    assert_eq!(decide(&refused), Action::Withdraw);
+    let recorded = Observation { is_recorded: true, ..refused };
+    assert_eq!(decide(&recorded), Action::Wait);
+    assert_eq!(decide(&Observation { evidence_for: SECOND * 181, ..recorded }), Action::Alert("quota_exceeded"));
+    assert!(settles(decide(&Observation { is_joinable: false, ..refused }), OutcomeKind::NoCapacity));
+    assert!(settles(decide(&Observation { is_cancelled: true, ..refused }), OutcomeKind::Cancelled));
+    assert_eq!(decide(&Observation { phase: Phase::Claimed, ..refused }), Action::Adopt);
+}
+
+#[test]
 fn a_pending_run_of_a_cancelled_meeting_is_ended() {
     let cancelled = Observation { is_cancelled: true, ..seen(Phase::Launched, Evidence::Seen(RunState::Pending)) };
     assert!(settles(decide(&cancelled), OutcomeKind::Cancelled));

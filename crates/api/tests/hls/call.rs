@@ -30,7 +30,7 @@ pub(crate) fn ffmpeg(program: &str, arguments: &[&str]) -> String {
 
 pub(crate) struct Call {
     pub(crate) origin: String,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     store: Arc<dyn Store>,
     _stop: DropGuard,
 }
@@ -38,9 +38,24 @@ pub(crate) struct Call {
 impl Call {
     /// A call that is being recorded, and what else the server shall answer.
     pub(crate) async fn new(beside: Option<Router>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = bot_store::connect::open(&url, Naming::default()).await.unwrap();
+        record(&folder.path().join("template"));
+        let call = Self::serving(folder, store, beside).await;
+        let value = json!({"meeting_url": "https://zoom.us/j/123456789", "status": "processing", "phase": "recording", "platform": "zoom",
+            "gcs_path": PREFIX, "attempt": 1});
+        let write = Write::create(key(), value.as_object().unwrap().clone());
+        assert!(call.store.commit(vec![write]).await.unwrap().is_applied());
+        call
+    }
+
+    /// Another process' API over the same store and bucket.
+    pub(crate) async fn other_replica(&self) -> Self {
+        Self::serving(Arc::clone(&self.folder), Arc::clone(&self.store), None).await
+    }
+
+    async fn serving(folder: Arc<tempfile::TempDir>, store: Arc<dyn Store>, beside: Option<Router>) -> Self {
         let recordings_url = format!("file://{}", folder.path().join("bucket").display());
         let settings = Settings {
             access: Access::DangerOpen,
@@ -55,13 +70,7 @@ impl Call {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        record(&folder.path().join("template"));
-        let call = Self { origin, folder, store, _stop: stop.drop_guard() };
-        let value = json!({"meeting_url": "https://zoom.us/j/123456789", "status": "processing", "phase": "recording", "platform": "zoom",
-            "gcs_path": PREFIX, "attempt": 1});
-        let write = Write::create(key(), value.as_object().unwrap().clone());
-        assert!(call.store.commit(vec![write]).await.unwrap().is_applied());
-        call
+        Self { origin, folder, store, _stop: stop.drop_guard() }
     }
 
     pub(crate) fn path(&self, name: &str) -> String {

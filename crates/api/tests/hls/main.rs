@@ -56,6 +56,35 @@ async fn a_playlist_grows_with_the_call_and_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_attempt_carries_out_late_moves_nothing_that_players_have_read() {
+    let call = Call::new(None).await;
+    let path = call.path("playlist.m3u8");
+    call.part(1, "r", 0, 0..2);
+    call.recorded(2, "q", 1).await;
+    call.part(2, "q", 0, 0..2);
+    let first = call.later(&path, |text| names(text).len() == 4).await;
+    // The first attempt's disk is found: two more segments of its part, and a part that nobody knew of.
+    call.part_without(1, "r", 0, 2..4);
+    call.part(1, "r", 1, 0..2);
+    call.part_without(2, "q", 0, 2..3);
+    // Another replica, which has told nothing yet and looks at everything, says the same.
+    let other = call.other_replica().await;
+    for call in [&call, &other] {
+        let second = call.later(&path, |text| names(text).len() == 5).await;
+        assert!(second.starts_with(&first) && !second.contains("a1-r_p0_000002"), "{first}\n{second}");
+    }
+    call.ended().await;
+    for call in [&call, &other] {
+        let last = call.later(&path, |text| text.ends_with("#EXT-X-ENDLIST\n")).await;
+        assert!(
+            last.starts_with(&first) && last.contains("# 4 segments came too late for this list; video.mp4 has them"),
+            "{last}"
+        );
+        assert_eq!(names(&last).len(), 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_reads_every_frame_of_it() {
     let call = Call::new(None).await;
     call.part(1, "r", 0, 0..4);

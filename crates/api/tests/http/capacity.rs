@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::access::{Access, Role};
+use api::shortfall::Turns;
+use api::state::{Api, Settings};
 use bot_model::capacity::{Limits, OrganizationLimits};
 use bot_model::ids::InstanceId;
 use bot_store::protocol::InstanceRecord;
@@ -10,6 +12,7 @@ use bot_store::protocol::capacity::{self, claim_placed};
 use bot_store::protocol::claim::Claimer;
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::site::{Site, at, instance, zoom};
 
@@ -184,4 +187,43 @@ pub(crate) async fn known_meetings_are_forecast_against_the_places(url: String) 
     assert_eq!(site.get("/v1/forecast", &other).await.body["most"], 0);
     site.put(instance("unrelated"), json!({"meeting_url": zoom(5), "status": "done", "phase": "done", "created_at": at(0)}))
         .await;
+}
+
+pub(crate) async fn the_forecast_of_one_replica_serves_the_others(url: String) {
+    let site = site(&url, 2).await;
+    let key = site.key(Role::Operator, &["a"]).await;
+    let replica = || {
+        let settings = Settings { limits: Limits { active: Some(2), ..Limits::default() }, max_live: 9, ..Settings::default() };
+        (Api::new(std::sync::Arc::clone(&site.store), settings, CancellationToken::new()), Turns::default())
+    };
+    let ((one, mut ones), (other, mut others)) = (replica(), replica());
+    assert_eq!(ones.look(&one).await.unwrap(), Some(0));
+    let document = bot_store::DocumentKey::Capacity("forecast".into());
+    let measured = site.store.read(&document).await.unwrap().unwrap();
+    for number in 0..5 {
+        let new = json!({"meeting_url": zoom(number), "start_time": at(7_200), "end_time": at(9_000)});
+        assert_eq!(site.post("/v1/meetings", &key, new).await.status, 201);
+    }
+    assert_eq!(
+        (others.look(&other).await.unwrap(), ones.look(&one).await.unwrap()),
+        (Some(0), Some(0)),
+        "its turn is an hour away"
+    );
+    assert_eq!(site.store.read(&document).await.unwrap().unwrap().version, measured.version, "and nobody writes");
+    let mut old = bot_model::document::Fields::new();
+    old.insert("taken_at".into(), json!(at(-7_300)));
+    site.store.commit(vec![bot_store::Write::merge_existing(document, old)]).await.unwrap();
+    assert_eq!(others.look(&other).await.unwrap(), Some(3));
+    assert_eq!(ones.look(&one).await.unwrap(), Some(3), "by the other one");
+}
+
+pub(crate) async fn who_waits_for_a_quota_is_told_so(url: String) {
+    let site = site(&url, 9).await;
+    let key = site.key(Role::Viewer, &[]).await;
+    let waits_for = json!({"limit": "cluster", "since": at(-60)});
+    let queued =
+        json!({"meeting_url": zoom(1), "status": "queued", "phase": "queued", "created_at": at(-90), "waits_for": waits_for});
+    site.put(instance("held"), queued).await;
+    let bot = site.get("/v1/bots/held", &key).await.body;
+    assert_eq!(bot["queue"]["waits_for"], "cluster", "{bot}");
 }

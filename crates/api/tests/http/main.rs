@@ -66,6 +66,8 @@ cases![
     capacity::who_does_not_want_to_wait_is_sent_where_a_place_is_free,
     capacity::an_organization_s_limits_are_read_and_set_by_those_who_may,
     capacity::known_meetings_are_forecast_against_the_places,
+    capacity::the_forecast_of_one_replica_serves_the_others,
+    capacity::who_waits_for_a_quota_is_told_so,
     events::a_stream_tells_what_happens_and_resumes_without_a_gap,
     events::a_stream_is_confined_to_its_organization,
     recordings::files_come_whole_and_in_ranges,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{DocumentError, Fields, SCHEMA_VERSION};
+use crate::capacity::ledger::Refusal;
 use crate::configuration::Naming;
 use crate::ids::{CallKey, InstanceId, JobName, MeetingPath};
 use crate::lifecycle::{DoneWhen, Phase, Status};
@@ -62,6 +63,9 @@ pub struct Facts {
     /// The claim, if any controller holds or held one.
     #[serde(flatten)]
     pub claim: Claim,
+    /// Which limit it waits for in the queue, so that whoever ends it knows that it waited, whoever saw it wait.
+    #[serde(default, deserialize_with = "if_readable")]
+    pub waits_for: Option<WaitsFor>,
     /// Number of launches decided so far; 0 before the first claim. Adopting never raises it, a relaunch does.
     #[serde(default)]
     pub attempt: u32,
@@ -131,6 +135,15 @@ pub struct Claim {
     /// Made by the claimer, so that a commit whose answer was lost is recognised.
     #[serde(default)]
     pub claim_id: Option<String>,
+}
+
+/// What a bot in the queue waits for. For people and for its outcome; no launch is decided on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitsFor {
+    /// The limit.
+    pub limit: Refusal,
+    /// Since when it is that one, by the clock of who wrote it.
+    pub since: DateTime<Utc>,
 }
 
 /// The manager's lease on the run.
@@ -329,6 +342,11 @@ impl BotInstance {
         self.is_recorded() || self.facts.joining_attempt > 0
     }
 
+    /// What it waits for from now on; since when it does is kept.
+    pub fn waiting_for(&self, limit: Refusal, now: DateTime<Utc>) -> WaitsFor {
+        self.facts.waits_for.clone().filter(|known| known.limit == limit).unwrap_or(WaitsFor { limit, since: now })
+    }
+
     /// True when this meeting document is linked already.
     pub fn is_linked(&self, path: &MeetingPath) -> bool {
         self.facts.linked_meetings.iter().any(|linked| &linked.path == path)
@@ -357,6 +375,7 @@ impl Facts {
             queue_timeout_secs: None,
             created_at: None,
             claim: Claim::default(),
+            waits_for: None,
             attempt: 0,
             job_name: None,
             run: None,
@@ -376,6 +395,11 @@ impl Facts {
             cancel_requested_at: None,
         }
     }
+}
+
+/// `None` for what an older or newer version does not know: a note is no reason to refuse a document.
+fn if_readable<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
 }
 
 /// serde's message without the value that it may quote.

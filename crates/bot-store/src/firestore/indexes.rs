@@ -26,7 +26,7 @@ pub struct Index {
 }
 
 /// Fields of an instance that change every few seconds, or are long, and that nothing asks for.
-const UNINDEXED: [&str; 6] = ["run", "recording", "frozen", "artifacts", "outcome", "linked_meetings"];
+const UNINDEXED: [&str; 7] = ["run", "recording", "frozen", "artifacts", "outcome", "linked_meetings", "waits_for"];
 
 /// What the configured names need.
 pub fn indexes(naming: &Naming) -> Vec<Index> {

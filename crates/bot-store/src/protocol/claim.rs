@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bot_model::document::Claim;
+use bot_model::capacity::ledger::Refusal;
+use bot_model::document::{Claim, Facts};
 use bot_model::ids::JobName;
 use bot_model::lifecycle::{Phase, Step, next};
 use bot_model::outcome::Outcome;
@@ -150,7 +151,7 @@ async fn recognise(store: &dyn Store, claimed: &InstanceRecord) -> Result<Option
 /// Writes that the Job exists. `Conflict` may mean that the manager was faster: then its own state stands.
 pub async fn launched(store: &dyn Store, claimed: &Claimed, job: &JobName, now: DateTime<Utc>) -> Result<Advanced, StoreError> {
     let note = Note::new("controller", "launched");
-    advance(store, &claimed.record, Step::Launch, note, now, |facts| facts.job_name = Some(job.clone())).await
+    advance(store, &claimed.record, Step::Launch, note, now, |facts| is_launched(facts, job)).await
 }
 
 /// Writes that a Job found running belongs to this instance (controller restarted between launch and `launched`).
@@ -160,14 +161,58 @@ pub async fn adopted(
     job: &JobName,
     now: DateTime<Utc>,
 ) -> Result<Advanced, StoreError> {
-    advance(store, record, Step::Launch, Note::new("controller", "adopted"), now, |facts| facts.job_name = Some(job.clone()))
-        .await
+    advance(store, record, Step::Launch, Note::new("controller", "adopted"), now, |facts| is_launched(facts, job)).await
+}
+
+fn is_launched(facts: &mut Facts, job: &JobName) {
+    (facts.job_name, facts.waits_for) = (Some(job.clone()), None);
 }
 
 /// Gives a claim back unlaunched.
 pub async fn release(store: &dyn Store, claimed: &Claimed, reason: &str, now: DateTime<Utc>) -> Result<Advanced, StoreError> {
     let note = Note::new("controller", "released").detail(reason);
-    advance(store, &claimed.record, Step::Release, note, now, |facts| facts.claim = Claim::default()).await
+    let edit = |facts: &mut Facts| (facts.claim, facts.waits_for) = (Claim::default(), None);
+    advance(store, &claimed.record, Step::Release, note, now, edit).await
+}
+
+/// Gives a claim back for which there was no room after all, and writes what it waits for.
+pub async fn put_back(
+    store: &dyn Store,
+    claimed: &Claimed,
+    limit: Refusal,
+    why: &str,
+    now: DateTime<Utc>,
+) -> Result<Advanced, StoreError> {
+    back_into_the_queue(store, &claimed.record, limit, Note::new("controller", "released").detail(why), now).await
+}
+
+/// Takes a launch back for which there was no room after all: no pod was made, so no manager has bound it (then this is a conflict). The
+/// attempt stays the same, as nothing ran under it. What is left of the run is to be removed; until then, a launch finds it.
+pub async fn withdraw(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    limit: Refusal,
+    why: &str,
+    now: DateTime<Utc>,
+) -> Result<Advanced, StoreError> {
+    if record.instance.phase != Phase::Launched || record.instance.facts.run.is_some() {
+        return Ok(Advanced::Conflict);
+    }
+    back_into_the_queue(store, record, limit, Note::new("controller", "withdrawn").detail(why), now).await
+}
+
+async fn back_into_the_queue(
+    store: &dyn Store,
+    record: &InstanceRecord,
+    limit: Refusal,
+    note: Note,
+    now: DateTime<Utc>,
+) -> Result<Advanced, StoreError> {
+    let waits_for = record.instance.waiting_for(limit, now);
+    let edit = |facts: &mut Facts| {
+        (facts.claim, facts.job_name, facts.waits_for) = (Claim::default(), None, Some(waits_for));
+    };
+    advance(store, record, Step::Release, note, now, edit).await
 }
 
 /// Decides on a new attempt, on the caller's evidence that the old run has ended. Raises the attempt, so that the old
@@ -205,7 +250,7 @@ pub async fn relaunch_with(
     instance.phase = phase;
     instance.facts.attempt += 1;
     instance.facts.claim = new_claim(claimer, now);
-    instance.facts.run = None;
+    (instance.facts.run, instance.facts.waits_for) = (None, None);
     instance.facts.outcome = instance.facts.outcome.or(more.outcome);
     let note = Note::new("controller", "relaunched").detail(reason);
     let (_, told) = told(store.naming(), Some(record.instance.phase), &instance, note, now);

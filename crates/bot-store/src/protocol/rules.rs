@@ -77,6 +77,7 @@ rules![
     a_frozen_list_is_replaced_only_by_who_saw_it,
     a_settled_instance_stays_settled,
     what_was_recorded_cannot_be_cancelled_away,
+    what_a_bot_waits_for_stands_on_its_document_until_it_is_sent,
     a_deleted_meeting_is_not_resurrected_by_its_result,
     a_path_has_one_owner,
     a_call_has_one_bot_at_a_time,

@@ -32,6 +32,9 @@ CREATE INDEX IF NOT EXISTS listed_by_organization
     ON documents (kind, json_extract(fields, '$.creator_organization_id'), listed_at, path) WHERE listed_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS listed_by_phase
     ON documents (kind, json_extract(fields, '$.phase'), listed_at, path) WHERE kind = 'instance' AND listed_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS listed_by_organization_and_phase
+    ON documents (kind, json_extract(fields, '$.creator_organization_id'), json_extract(fields, '$.phase'), listed_at, path)
+    WHERE kind = 'instance' AND listed_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS listed_by_outcome
     ON documents (kind, json_extract(fields, '$.outcome_kind'), listed_at, path) WHERE kind = 'instance' AND listed_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS deliveries_by_endpoint ON documents (kind, json_extract(fields, '$.endpoint_id'), listed_at, path)

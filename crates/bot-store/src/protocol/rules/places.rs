@@ -74,3 +74,34 @@ pub async fn a_place_is_free_once_its_holder_has_ended_whoever_finds_out(store: 
     fail(&store, &instance(&store, &second.instance.id).await).await;
     assert_eq!(capacity::ended(store.as_ref(), std::slice::from_ref(&second.instance.id)).await.expect("told"), 1);
 }
+
+/// See its name: over a claim and a launch that was taken back, until it is really launched.
+pub async fn what_a_bot_waits_for_stands_on_its_document_until_it_is_sent(store: Shared) {
+    let meeting = put_meeting(&store, "m", json!({"start_time": now()})).await;
+    let Enqueued::Created(id) = look(&store, &meeting).await else { panic!("not created") };
+    let waits = async || instance(&store, &id).await.instance.facts.waits_for;
+    let take = async || {
+        let record = instance(&store, &id).await;
+        claim_all(store.as_ref(), vec![record], &claimer("c"), now()).await.remove(0).expect("claim").expect("claimed")
+    };
+    let job = JobName::for_instance(&id);
+    claim::put_back(store.as_ref(), &take().await, Refusal::Cluster, "no room", now()).await.expect("put back");
+    let first = waits().await.expect("it waits");
+    assert_eq!(first.limit, Refusal::Cluster);
+    let claimed = take().await;
+    assert_eq!(waits().await.as_ref(), Some(&first), "a claim is no place yet");
+    launched(store.as_ref(), &claimed, &job, now()).await.expect("launched");
+    assert_eq!(waits().await, None);
+    let record = instance(&store, &id).await;
+    let withdrawn = claim::withdraw(store.as_ref(), &record, Refusal::Cluster, "no pod", now()).await.expect("withdraw");
+    let Advanced::Applied(record) = withdrawn else { panic!("{withdrawn:?}") };
+    assert_eq!((record.instance.phase, record.instance.facts.attempt), (Phase::Queued, 1));
+    assert!(waits().await.is_some());
+    // A manager that came to its call after all is left alone.
+    launched(store.as_ref(), &take().await, &job, now()).await.expect("launched");
+    let before = instance(&store, &id).await;
+    let bound = bind(store.as_ref(), &id, (1, "r"), Purpose::Record, now()).await.expect("bind");
+    assert!(matches!(bound, Bind::Bound(_)), "{bound:?}");
+    let too_late = claim::withdraw(store.as_ref(), &before, Refusal::Cluster, "no pod", now()).await.expect("withdraw");
+    assert_eq!(too_late, Advanced::Conflict);
+}
