@@ -72,3 +72,44 @@ async fn who_reaches_nothing_or_is_not_let_in_is_told_what_was_tried() {
     assert!(machine.keys().await.is_empty());
     machine.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_a_bot_waits_a_restart_of_the_controller_out_and_is_told_the_end() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    // On a loopback address of its own, so that the port is still free when the controller comes back to it.
+    let mut machine = Machine::start(&[("HTTP_LISTEN", "127.0.83.9:0")]).await;
+    let address = machine.address();
+    machine.settings.push(("HTTP_LISTEN", address));
+    let made = machine.run(&["schedule", "https://zoom.us/j/123456789", "--at", "now"]).await;
+    assert_eq!(code(&made), 0, "{}", text(&made));
+    let give_up = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let bot = loop {
+        let found = json_of(&machine.run(&["list", "--json"]).await);
+        if let Some(id) = found.pointer("/0/id").and_then(serde_json::Value::as_str) {
+            break id.to_owned();
+        }
+        assert!(tokio::time::Instant::now() < give_up, "no bot: {found}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    let mut watching =
+        bare(&["watch", &bot]).envs(machine.settings.clone()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("queued"));
+    machine.stop().await;
+    machine.begin().await;
+    assert_eq!(code(&machine.run(&["leave", &bot]).await), 0);
+    let said = async {
+        let mut said = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            said += &line;
+        }
+        said
+    };
+    let said = tokio::time::timeout(std::time::Duration::from_secs(90), said).await.unwrap();
+    assert_eq!(
+        (watching.wait().await.unwrap().code(), said.contains("cancelled") || said.contains("failed")),
+        (Some(3), true),
+        "{said}"
+    );
+    machine.end().await;
+}

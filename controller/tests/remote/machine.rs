@@ -9,8 +9,8 @@ use crate::{CONTROLLER, json_of};
 /// It, until it is dropped.
 pub(crate) struct Machine {
     pub(crate) folder: tempfile::TempDir,
-    settings: Vec<(&'static str, String)>,
-    running: tokio::process::Child,
+    pub(crate) settings: Vec<(&'static str, String)>,
+    running: Option<tokio::process::Child>,
 }
 
 /// Of the test's own environment nothing that could name an API, a key or a store.
@@ -38,11 +38,26 @@ impl Machine {
             ("XDG_STATE_HOME", at("state")),
         ];
         settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let running = bare(&["run"]).envs(settings.clone()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let machine = Self { folder, settings, running };
-        machine.until_ready().await;
+        let mut machine = Self { folder, settings, running: None };
+        machine.begin().await;
         machine
+    }
+
+    /// Starts the controller (again), and waits until it is ready.
+    pub(crate) async fn begin(&mut self) {
+        let _ = std::fs::remove_file(self.folder.path().join("port"));
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let mut command = bare(&["run"]);
+        command.envs(self.settings.clone()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.running = Some(command.spawn().unwrap());
+        self.until_ready().await;
+    }
+
+    /// As a machine that loses its power.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.kill().await.unwrap();
+        }
     }
 
     /// Where it listens; empty until it does.
@@ -85,6 +100,6 @@ impl Machine {
     }
 
     pub(crate) async fn end(mut self) {
-        self.running.kill().await.unwrap();
+        self.stop().await;
     }
 }

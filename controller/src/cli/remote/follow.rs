@@ -19,72 +19,101 @@ const PAUSE: Duration = Duration::from_secs(2);
 const TRIES: u32 = 15;
 
 pub(super) async fn watch(client: &Client, id: Option<&str>, as_json: bool) -> Result<ExitCode, CliError> {
-    let mut last = None;
-    if let Some(id) = id {
-        let timeline = client.get(&["v1", "bots", id, "timeline"], &[]).await?;
-        for told in timeline["events"].as_array().into_iter().flatten() {
-            say(told, as_json, false);
-            last = told["id"].as_str().map(str::to_owned);
-        }
-        if let Some(code) = ended(client, id).await? {
-            return Ok(code);
-        }
-    }
-    let (mut seen, mut failures) = (last.clone(), 0);
+    let mut watch = Watch { client, id, as_json, seen: None, has_begun: false };
+    let mut failures = 0;
     loop {
-        match once(client, id, &mut seen, as_json).await {
+        match watch.round().await {
+            Ok(Some(code)) => return Ok(code),
             // The server ends each stream after a while: this is no failure.
-            Ok(()) => failures = 0,
+            Ok(None) => failures = 0,
             Err(error @ (CliError::Denied(_) | CliError::Usage(_) | CliError::NotFound(_))) => return Err(error),
             Err(error) => {
                 failures += 1;
-                if failures >= TRIES {
+                if failures >= TRIES || !watch.has_begun {
                     return Err(error);
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        if let Some(id) = id
-            && let Some(code) = ended(client, id).await?
-        {
-            return Ok(code);
-        }
     }
 }
 
-async fn ended(client: &Client, id: &str) -> Result<Option<ExitCode>, CliError> {
-    let bot = client.get(&["v1", "bots", id], &[]).await?;
-    Ok(match text(&bot, "phase").as_str() {
+/// One command's watching.
+struct Watch<'a> {
+    client: &'a Client,
+    id: Option<&'a str>,
+    as_json: bool,
+    /// The last event that was said.
+    seen: Option<String>,
+    /// Something was answered: from then on a break is waited out.
+    has_begun: bool,
+}
+
+impl Watch<'_> {
+    /// What was missed, and one stream to its end; the exit code where the bot has ended.
+    async fn round(&mut self) -> Result<Option<ExitCode>, CliError> {
+        if let Some(id) = self.id
+            && let Some(code) = self.catch_up(id).await?
+        {
+            return Ok(Some(code));
+        }
+        self.stream().await
+    }
+
+    /// Says what of a bot's timeline was not said yet. Its state is read first: what had ended by then has its end in the timeline, and what
+    /// ends in between is known by its line; so nobody misses that line, and nobody waits for it again.
+    async fn catch_up(&mut self, id: &str) -> Result<Option<ExitCode>, CliError> {
+        let bot = self.client.get(&["v1", "bots", id], &[]).await?;
+        let timeline = self.client.get(&["v1", "bots", id, "timeline"], &[]).await?;
+        self.has_begun = true;
+        let mut code = ended(&bot);
+        for told in timeline["events"].as_array().into_iter().flatten() {
+            self.say_if_new(told);
+            code = code.or(ended(told));
+        }
+        Ok(code)
+    }
+
+    /// One stream to its end, or to the bot's.
+    async fn stream(&mut self) -> Result<Option<ExitCode>, CliError> {
+        let query: Vec<_> = self.id.map(|id| ("bot", id.to_owned())).into_iter().collect();
+        let headers: Vec<_> = self.seen.clone().map(|id| ("last-event-id", id)).into_iter().collect();
+        let mut stream = self.client.open(&["v1", "events"], &query, &headers).await?.bytes_stream();
+        self.has_begun = true;
+        let mut buffer = String::new();
+        while let Some(chunk) = stream.next().await {
+            buffer.push_str(&String::from_utf8_lossy(&chunk.map_err(|error| unreachable(&error))?));
+            while let Some(end) = buffer.find("\n\n") {
+                let message: String = buffer.drain(..end + 2).collect();
+                let Some(told) = data(&message) else { continue };
+                let code = self.id.and_then(|_| ended(&told));
+                if self.say_if_new(&told) && code.is_some() {
+                    return Ok(code);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A resumed stream begins a little before: ids sort by time.
+    fn say_if_new(&mut self, told: &Value) -> bool {
+        let Some(id) = told["id"].as_str() else { return false };
+        let is_new = self.seen.as_deref().is_none_or(|seen| id > seen);
+        if is_new {
+            say(told, self.as_json, self.id.is_none());
+            self.seen = Some(id.to_owned());
+        }
+        is_new
+    }
+}
+
+/// The exit code for what is in this phase, a bot or a line of its timeline; `None` where it goes on.
+fn ended(phased: &Value) -> Option<ExitCode> {
+    match text(phased, "phase").as_str() {
         "done" => Some(ExitCode::SUCCESS),
         "failed" | "cancelled" | "missed" => Some(ExitCode::from(NOT_DONE)),
         _ => None,
-    })
-}
-
-/// One stream to its end, or to the bot's.
-async fn once(client: &Client, id: Option<&str>, seen: &mut Option<String>, as_json: bool) -> Result<(), CliError> {
-    let query: Vec<_> = id.map(|id| ("bot", id.to_owned())).into_iter().collect();
-    let headers: Vec<_> = seen.clone().map(|id| ("last-event-id", id)).into_iter().collect();
-    let mut stream = client.open(&["v1", "events"], &query, &headers).await?.bytes_stream();
-    let mut buffer = String::new();
-    while let Some(chunk) = stream.next().await {
-        buffer.push_str(&String::from_utf8_lossy(&chunk.map_err(|error| unreachable(&error))?));
-        while let Some(end) = buffer.find("\n\n") {
-            let message: String = buffer.drain(..end + 2).collect();
-            let Some(told) = data(&message) else { continue };
-            // A resumed stream begins a little before: ids sort by time.
-            let is_new = seen.as_deref().is_none_or(|seen| told["id"].as_str().is_some_and(|id| id > seen));
-            if !is_new {
-                continue;
-            }
-            say(&told, as_json, id.is_none());
-            *seen = told["id"].as_str().map(str::to_owned);
-            if id.is_some() && ["done", "failed", "cancelled", "missed"].contains(&text(&told, "phase").as_str()) {
-                return Ok(());
-            }
-        }
     }
-    Ok(())
 }
 
 fn say(told: &Value, as_json: bool, names_the_bot: bool) {

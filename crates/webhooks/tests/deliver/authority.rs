@@ -78,7 +78,7 @@ impl Authority {
 
     /// What an operator names.
     pub(crate) fn authorities(&self) -> Authorities {
-        Authorities::parse(&self.read("ca.pem")).unwrap()
+        Authorities::parse(&std::fs::read(self.file()).unwrap()).unwrap()
     }
 
     /// The file that `WEBHOOK_CA_FILE` would name.

@@ -1,5 +1,7 @@
 //! What comes to a receiver, and what is written down of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bot_store::listing::Listed;
@@ -122,7 +124,13 @@ pub(crate) async fn both_secrets_sign_while_one_is_replaced(url: String) {
 
 pub(crate) async fn what_was_given_up_is_replayed_under_the_same_id(url: String) {
     let site = Site::new(&url).await;
-    let receiver = Receiver::new(|n| async move { status(if n < 3 { 500 } else { 200 }) }).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&is_well);
+    let receiver = Receiver::new(move |_| {
+        let code = if asked.load(Ordering::SeqCst) { 200 } else { 500 };
+        async move { status(code) }
+    })
+    .await;
     let endpoint = site.endpoint(&receiver.url, Some("a"), &[]).await;
     // The first try, one more, and the last at the end of the time.
     let tried_for = Duration::from_millis(400);
@@ -136,6 +144,7 @@ pub(crate) async fn what_was_given_up_is_replayed_under_the_same_id(url: String)
     assert!((2..=3).contains(&tries), "{failed:?}");
     let record = site.store.read(&bot_store::DocumentKey::Delivery(id.clone())).await.unwrap().unwrap();
     let (found, version) = Delivery::of(&record).unwrap();
+    is_well.store(true, Ordering::SeqCst);
     site.commit(found.replay(version, Utc::now()).unwrap()).await;
     let delivered = site.until_over(&id).await;
     assert_eq!(delivered.state, State::Delivered, "{delivered:?}");
