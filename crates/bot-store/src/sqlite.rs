@@ -46,14 +46,14 @@ impl SqliteStore {
     /// Opens the file, creating it and its folder where they are missing. A file of a newer version is refused.
     pub async fn open(path: &Path, naming: Naming) -> Result<Self, StoreError> {
         let path = path.to_owned();
-        let opened = path.clone();
+        let (opened, names) = (path.clone(), naming.clone());
         let connection = blocking("open", move || {
             if let Some(folder) = opened.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                 std::fs::create_dir_all(folder)
                     .map_err(|error| refused("open", format!("cannot create the folder {}: {error}", folder.display())))?;
             }
             let mut connection = connect(&opened)?;
-            schema::prepare(&mut connection)?;
+            schema::prepare(&mut connection, &names)?;
             Ok(connection)
         })
         .await?;

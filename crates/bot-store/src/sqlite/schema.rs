@@ -1,5 +1,6 @@
 //! The file's tables and their version.
 
+use bot_model::configuration::Naming;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{fields_of, from_sqlite, refused};
@@ -46,7 +47,7 @@ CREATE INDEX IF NOT EXISTS pending_by_endpoint ON documents (kind, json_extract(
 ";
 
 /// Makes the tables where they are missing, and brings those of an older version up to date, in one transaction.
-pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn prepare(connection: &mut Connection, naming: &Naming) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| from_sqlite("open", &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
@@ -59,7 +60,12 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
         add_instants(&transaction)?;
     }
     place_organizations(&transaction)?;
-    transaction.execute_batch(&format!("{LISTS} PRAGMA user_version = {FILE_VERSION};")).map_err(failed)?;
+    // What the claim loop asks for at every hint: without an index it reads every bot that ever was.
+    let status = &naming.instance_status_field;
+    let by_status = format!(
+        "CREATE INDEX IF NOT EXISTS instances_by_{status} ON documents (kind, json_extract(fields, '$.{status}'), path) WHERE kind = 'instance';"
+    );
+    transaction.execute_batch(&format!("{LISTS} {by_status} PRAGMA user_version = {FILE_VERSION};")).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 
