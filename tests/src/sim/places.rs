@@ -36,8 +36,11 @@ pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
     let call = instance.facts.meeting_url.native_id();
     let call = call.rsplit('-').next().and_then(|number| number.parse::<usize>().ok()).unwrap_or_default();
     let over_at = plan.calls.get(call).map_or(0, |call| call.over_at);
-    // A launch that failed gives its place back.
-    let launched = moves.iter().find(|moved| moved.id == instance.id && matches!(moved.phase, Phase::Launched | Phase::Joining));
+    // A launch that failed gives its place back, also that of a bot on its way back: what counts is what came after it.
+    let mine = moves.iter().filter(|moved| moved.id == instance.id);
+    let last_queued = mine.clone().rfind(|moved| moved.phase == Phase::Queued).map(|moved| moved.at);
+    let is_sent = |moved: &&Move| matches!(moved.phase, Phase::Launched | Phase::Joining) && Some(moved.at) >= last_queued;
+    let launched = mine.clone().find(is_sent);
     match launched.map(|moved| moved.at) {
         None => matches!(kind, Some(Missed | NoCapacity | OrganizationLimit)),
         // Where it was sent for a call that was over, it makes no difference that its run was lost, too.
