@@ -8,7 +8,7 @@ everything=$(mktemp -d)
 trap 'rm -rf "$everything"' EXIT
 passed=0 failed=0
 
-plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir mktemp paste readlink rm sed sh sort tail timeout touch tr)
+plain_tools=(awk bash cat chmod cmp cp dirname env find fold grep head ln mkdir mktemp paste readlink rm sed sh sort tail tee timeout touch tr)
 asked_for=(apt-cache apt-get cargo df dpkg du id)
 recording=(cc chromium fc-list ffmpeg ffprobe pactl pulseaudio Xvfb)
 
