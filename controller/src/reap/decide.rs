@@ -177,6 +177,8 @@ fn pending(seen: &Observation) -> Action {
         _ if seen.is_cancelled && !seen.may_be_recorded() => {
             Action::Settle { step: Step::Cancel, kind: OutcomeKind::Cancelled, why: "cancelled before its run had started" }
         }
+        // It may have started there, for all that anybody can tell; once Kubernetes gives the pod up, another one is sent.
+        _ if seen.is_meeting_on && seen.trouble == Some(TroubleKind::NodeLost) => Action::Alert(TroubleKind::NodeLost.as_str()),
         _ if !seen.is_joinable && !seen.may_be_recorded() && !is_starting(seen) => never_started(seen.trouble),
         // A run that makes files, or brings a bot back into its call, stays the first in line.
         Phase::Launched if seen.trouble == Some(TroubleKind::Quota) && !seen.may_be_recorded() => Action::Withdraw,
@@ -197,6 +199,7 @@ fn never_started(trouble: Option<TroubleKind>) -> Action {
         None | Some(TroubleKind::Unschedulable | TroubleKind::Quota) => {
             (OutcomeKind::NoCapacity, "no capacity until it was too late")
         }
+        Some(TroubleKind::NodeLost) => (OutcomeKind::NodeLost, "its node was lost before the run had started"),
         Some(TroubleKind::ImagePull) => (OutcomeKind::ImagePullFailed, "an image could not be had until it was too late"),
         Some(_) => (OutcomeKind::LaunchFailed, "the run had not started until it was too late"),
     };

@@ -425,7 +425,10 @@ fn strike(world: &Arc<World>, kind: FaultKind) {
         }
         (FaultKind::SecondPod, Some(uid)) => world.double_pod(&uid),
         (FaultKind::LoseNode(secs), Some(uid)) => world.lose_node(&uid, secs),
-        (FaultKind::ForgetPod(frozen, lives), Some(uid)) => world.forget_pod(&uid, frozen, lives),
+        (FaultKind::ForgetPod(frozen, lives), Some(uid)) => {
+            world.forget_pod(&uid, frozen, lives);
+            world.truth.cut_off(Some(&uid), frozen);
+        }
         (FaultKind::JumpPod(ahead), Some(uid)) => world.fleet.jump(&uid, ahead),
         // Of those that need a pod, where none is alive.
         (_, None) => {}
@@ -458,6 +461,8 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             Some(instance) if instance.phase == Phase::Failed && plan.loses_the_whole_call(meeting.call) => {}
             Some(instance)
                 if instance.phase == Phase::Failed && !instance.is_recorded() && plan.loses_its_last_run(meeting.call) => {}
+            // Every segment died with its run while the bucket could not be reached.
+            Some(instance) if instance.phase == Phase::Failed && plan.has_no_bucket(meeting.call) => {}
             // There was no place for it, or nobody who heard of one that became free: see `places`.
             Some(instance) if places::found_none(instance, &moves, plan) => {}
             // Its own wrong clock told it that there was nothing to do any more.
@@ -468,8 +473,9 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
             // Nobody was there to look, and it says so.
             found
                 if plan.is_unattended(meeting)
-                    && found
-                        .map_or(record.fields.get("bot_status") == Some(&json!("missed")), |bot| bot.phase == Phase::Failed) => {}
+                    && found.map_or(record.fields.get("bot_status") == Some(&json!("missed")), |bot| {
+                        matches!(bot.phase, Phase::Failed | Phase::Missed)
+                    }) => {}
             found => {
                 let found = found.map(|instance| format!("{} ({:?})", instance.phase, instance.facts.outcome));
                 let what =

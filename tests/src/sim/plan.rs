@@ -228,6 +228,20 @@ impl Plan {
         })
     }
 
+    /// True where the bucket was away until a call was over, and a run of it was lost before.
+    pub fn has_no_bucket(&self, call: usize) -> bool {
+        let over_at = self.calls.get(call).map_or(0, |call| call.over_at);
+        let takes = |fault: &Fault| {
+            matches!(fault.kind, FaultKind::KillPod | FaultKind::TermPod | FaultKind::ForgetPod(..) | FaultKind::LoseNode(_))
+        };
+        let lost = |down: u64, up: u64| self.faults.iter().any(|fault| takes(fault) && (down..up).contains(&fault.at));
+        let away = |fault: &Fault| match fault.kind {
+            FaultKind::BucketDown(secs) => fault.at + secs >= over_at && lost(fault.at, fault.at + secs),
+            _ => false,
+        };
+        self.faults.iter().any(away)
+    }
+
     /// True where no controller could work for a minute on end while this meeting was due and its call went on.
     pub fn is_unattended(&self, meeting: &Meeting) -> bool {
         let over_at = self.calls.get(meeting.call).map_or(0, |call| call.over_at);

@@ -336,6 +336,15 @@ fn a_pod_on_a_node_that_does_not_answer_is_reported_and_never_replaced() {
 }
 
 #[test]
+fn a_pod_that_has_not_started_on_a_lost_node_is_waited_for_as_long_as_the_call_goes_on() {
+    let lost = in_trouble(Phase::Launched, RunState::Pending, TroubleKind::NodeLost);
+    let late = Observation { is_joinable: false, evidence_for: SECOND * 600, ..lost };
+    assert_eq!(decide(&late), Action::Alert("node_lost"));
+    assert!(settles(decide(&Observation { is_meeting_on: false, ..late }), OutcomeKind::NodeLost));
+    assert!(settles(decide(&Observation { is_cancelled: true, ..late }), OutcomeKind::Cancelled));
+}
+
+#[test]
 fn two_pods_of_one_run_hit_the_guard() {
     assert_eq!(decide(&in_trouble(Phase::Recording, RunState::Running, TroubleKind::SecondPod)), Action::Alert("second_pod"));
 }
