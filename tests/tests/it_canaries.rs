@@ -165,9 +165,12 @@ async fn in_a_foreign_order(asked: &[String]) -> Vec<Find> {
         "timezone": "UTC", "userId": "u", "botId": "b" });
     let mut answers = Vec::new();
     for metrics in asked.iter().filter(|url| url.ends_with("/metrics")) {
-        let url = metrics.replace("/metrics", "/zoom/join");
-        // The one that was denied may be gone by now.
-        answers.extend(reqwest::Client::new().post(url).json(&order).send().await);
+        // The one that was denied may be gone by now, or free to take the order.
+        let Ok(told) = reqwest::get(metrics).await else { continue };
+        if told.text().await.unwrap().contains("isbusy 1") {
+            let url = metrics.replace("/metrics", "/zoom/join");
+            answers.extend(reqwest::Client::new().post(url).json(&order).send().await);
+        }
     }
     assert!(!answers.is_empty(), "no meeting-bot answers: {asked:?}");
     let mut found = Vec::new();
