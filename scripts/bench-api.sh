@@ -18,7 +18,7 @@ for store in ${STORES:-sqlite firestore}; do
   if [ -z "${FIRESTORE_EMULATOR_HOST:-}" ]; then
     export FIRESTORE_EMULATOR_HOST=127.0.0.1:8787
     # It holds everything in memory, every version of it.
-    java -Xmx2g -Duser.language=en -cp "$FIRESTORE_EMULATOR_JAR" \
+    java -Xmx2g -Duser.language=en -cp "${FIRESTORE_EMULATOR_JAR:?the Firestore emulator was not found: make test says how to get it, STORES=sqlite does without}" \
       com.google.cloud.datastore.emulator.firestore.CloudFirestore --host=127.0.0.1 --port=8787 >/dev/null 2>&1 &
     trap 'kill %1' EXIT
     for _ in $(seq 300); do curl -sf "http://$FIRESTORE_EMULATOR_HOST/" >/dev/null && break; sleep 0.2; done

@@ -225,7 +225,7 @@ impl Engine {
         Metrics::count(&self.metrics.launches, if refusal.is_some() { "full" } else { "failed" });
         if let Some(refusal) = refusal {
             tracing::info!(bot_instance_id = %id, %error, "there is no room; the claim is given back");
-            if record.instance.is_recorded() {
+            if record.instance.may_be_recorded() {
                 // It is not held back with the others: its own next try is.
                 self.put_off(id);
             }

@@ -5,10 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::remote::reachable;
+use super::remote::{DEFAULT_LISTEN, reachable};
 
 const DEADLINE: Duration = Duration::from_secs(3);
-const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 
 /// Exit 0 when `GET /healthz` answers 200. Reads `HTTP_LISTEN` alone: a probe must not fail for the settings of others.
 pub(super) fn probe() -> ExitCode {

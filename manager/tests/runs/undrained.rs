@@ -87,20 +87,10 @@ async fn a_run_that_meets_a_cancelled_meeting_still_makes_files_of_what_a_killed
     assert_eq!(decoded(&bench.file(ObjectName::Video)).0, PART_FRAMES);
 }
 
-/// The store was away while it recorded, and the manager was killed before it could say what it had carried out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_finds_the_call_over_makes_files_of_what_lies_in_the_bucket_unbeknown_to_the_document() {
     let bench = Bench::new().await;
-    let sidecar = Sidecar::start(bench.folder.path()).await;
-    let mut first = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
-    sidecar.is_started().await;
-    sidecar.enter(SessionPhase::Recording);
-    sidecar.close_segments(3);
-    until("the segments in the bucket", async || bench.carried().await >= 3).await;
-    first.signal(Signal::KILL);
-    first.ended().await;
-    forget_the_recording(&bench).await;
-    bench.relaunch().await;
+    killed_unheard(&bench).await;
 
     let other = bench.folder.path().join("second");
     std::fs::create_dir_all(&other).unwrap();
@@ -112,6 +102,21 @@ async fn a_run_that_finds_the_call_over_makes_files_of_what_lies_in_the_bucket_u
     let done = bench.instance().await.instance;
     assert_eq!((done.phase, done.facts.outcome.unwrap().kind), (Phase::Done, OutcomeKind::HostEnded));
     assert_eq!(decoded(&bench.file(ObjectName::Video)), (PART_FRAMES, String::new()));
+}
+
+/// The store was away while it recorded, and the manager was killed before it could say what it had carried out.
+async fn killed_unheard(bench: &Bench) -> Sidecar {
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut first = Manager::start(bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.close_segments(3);
+    until("the segments in the bucket", async || bench.carried().await >= 3).await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+    forget_the_recording(bench).await;
+    bench.relaunch().await;
+    sidecar
 }
 
 /// The document as it stood before anything was recorded, but for the join.
@@ -130,16 +135,7 @@ async fn forget_the_recording(bench: &Bench) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_meeting_is_not_settled_before_a_look_at_what_a_killed_run_carried_out() {
     let bench = Bench::new().await;
-    let sidecar = Sidecar::start(bench.folder.path()).await;
-    let mut first = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
-    sidecar.is_started().await;
-    sidecar.enter(SessionPhase::Recording);
-    sidecar.close_segments(3);
-    until("the segments in the bucket", async || bench.carried().await >= 3).await;
-    first.signal(Signal::KILL);
-    first.ended().await;
-    forget_the_recording(&bench).await;
-    bench.relaunch().await;
+    let sidecar = killed_unheard(&bench).await;
     bench.cancel_meeting().await;
     let mut second = Manager::start(&bench, "record", "r2", &[sidecar.variable()]).await;
     assert_eq!(second.ended().await, Some(0), "{}", second.told());

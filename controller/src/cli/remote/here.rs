@@ -20,7 +20,8 @@ use crate::config::{Config, Needs};
 
 /// A key that was made by itself works for so long.
 const KEY_DAYS: i64 = 90;
-const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
+/// Where a controller listens that is told nothing.
+pub(in crate::cli) const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 
 /// An API and what is known of it.
 #[derive(Debug)]

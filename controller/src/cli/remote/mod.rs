@@ -15,7 +15,7 @@ use serde_json::json;
 use super::say::say;
 use super::{CliError, schedule};
 pub(super) use client::{ApiArgs, Client};
-pub(super) use here::reachable;
+pub(super) use here::{DEFAULT_LISTEN, reachable};
 use show::{bots, meetings, scheduled};
 
 /// What to list.
