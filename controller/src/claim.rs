@@ -31,7 +31,7 @@ use crate::reap::decide::{MAX_ATTEMPTS, backoff};
 /// morning. Rests on wall clocks, and may: at worst the rest of a call is not recorded, or an empty one is looked into.
 const GONE_FOR_LONG: Duration = Duration::from_secs(30 * 60);
 /// Launches at once.
-const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 
 impl Engine {
     /// Claims what is queued, due and startable, and launches it. Answers with how many were claimed.

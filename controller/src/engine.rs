@@ -33,6 +33,8 @@ const HINT_GAP: Duration = Duration::from_millis(100);
 const REAP_GAP: Duration = Duration::from_secs(1);
 /// From one look to the next at runs that are over and wait for their backoff.
 const WAITING_GAP: Duration = Duration::from_secs(2);
+/// From a look at everything that left something undone to the next: a call may be without its bot meanwhile.
+const UNDONE_GAP: Duration = Duration::from_secs(5);
 /// Between heartbeats; a quarter of the time after which others take over.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
 /// Longest pass; what is not done by then is done by the next.
@@ -241,20 +243,26 @@ impl Engine {
     async fn hints(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
             match self.store.watch().await {
-                Ok(mut hints) => loop {
-                    tokio::select! {
-                        biased;
-                        () = self.stop.cancelled() => return,
-                        hint = hints.next() => match hint {
-                            Some(hint) => self.hinted(hint),
-                            None => break,
+                Ok(mut hints) => {
+                    // Of what changed before it was open no hint comes, and a meeting without a start is in no window.
+                    self.hinted(Hint::Anything);
+                    loop {
+                        tokio::select! {
+                            biased;
+                            () = self.stop.cancelled() => return,
+                            hint = hints.next() => match hint {
+                                Some(hint) => self.hinted(hint),
+                                None => break,
+                            }
                         }
                     }
-                },
-                Err(error) => self.failed("watch", &error),
+                }
+                Err(error) => {
+                    self.failed("watch", &error);
+                    self.hinted(Hint::Anything);
+                }
             }
             self.pause(self.pace.poll, &Notify::new()).await;
-            self.hinted(Hint::Anything);
         }
     }
 
@@ -339,13 +347,13 @@ impl Engine {
         let mut looked_at_all: Option<Instant> = None;
         while !self.stop.is_cancelled() {
             let begun = Instant::now();
-            if until_next(looked_at_all, self.pace.reap).is_zero() {
+            if until_next(looked_at_all, self.reap_every()).is_zero() {
                 looked_at_all = Some(begun);
                 self.pass("reap", self.reap(clock::now())).await;
             } else {
                 self.pass("reap_changed", self.reap_changed(clock::now())).await;
             }
-            let until_next = until_next(looked_at_all, self.pace.reap);
+            let until_next = until_next(looked_at_all, self.reap_every()).max(REAP_GAP);
             let rest = if self.has_waiting() { until_next.min(WAITING_GAP) } else { until_next };
             tokio::select! {
                 biased;
@@ -356,6 +364,10 @@ impl Engine {
                 () = self.pause(rest, &NEVER) => {}
             }
         }
+    }
+
+    fn reap_every(&self) -> Duration {
+        if self.is_undone() { self.pace.reap.min(UNDONE_GAP) } else { self.pace.reap }
     }
 
     /// Runs a pass under its deadline; false where it failed.

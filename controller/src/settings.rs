@@ -102,7 +102,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("CONTROLLER_ID", "($HOSTNAME or controller)", "names this controller in claims"),
     setting("POLL_INTERVAL", "10", "seconds between polls when no hint comes"),
     setting("LISTEN", "true", "false polls alone, without the store's hints"),
-    setting("REAP_INTERVAL_SECONDS", "20", "seconds between looks at every live bot; the end of a run is acted on at once"),
+    setting(
+        "REAP_INTERVAL_SECONDS",
+        "20",
+        "seconds between looks at every live bot; the end of a run is acted on at once, and what store or cluster did not answer is tried again after 5 s",
+    ),
     setting(
         "SWEEP_INTERVAL_SECONDS",
         "(600; 60 with LISTEN=false)",
@@ -175,10 +179,11 @@ pub const SETTINGS: &[Setting] = &[
         "receivers of webhooks besides the public internet: networks and host names, such as 10.1.0.0/16,hooks.internal",
     ),
     setting(
-        "WEBHOOK_CA_FILE",
+        "TRUSTED_CA_FILE",
         "",
-        "certificates (PEM) of private authorities whose receivers of webhooks are believed, besides the system's; read at the start",
+        "certificates (PEM) of private authorities that are believed, besides the system's, by whatever the controller asks over https: issuers of tokens, services of alerts, receivers of webhooks, and the API that a command names; a changed file counts without a restart",
     ),
+    setting("WEBHOOK_CA_FILE", "", "the same for receivers of webhooks alone, beside TRUSTED_CA_FILE"),
     setting("ALERT_SNS_TOPIC_ARN", "", "a topic of AWS SNS that is told when all bots are busy"),
     setting("ALERT_PUBSUB_TOPIC", "", "a topic of Google Pub/Sub that is told the same: projects/my-project/topics/alerts"),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),

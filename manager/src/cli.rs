@@ -1,13 +1,17 @@
 //! The command line: wires the manager to its environment and to SIGTERM.
 
+use std::path::{Path, PathBuf};
+
 use bot_model::configuration::Problem;
 use bot_model::exit_code::ExitCode;
+use bot_model::object_prefix::ObjectPrefix;
 use bot_model::platform::OtherPlatforms;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::finalize::salvage;
 use crate::objects::Objects;
 use crate::record;
 use crate::retain::{self, RetainConfig, Retained};
@@ -30,6 +34,16 @@ enum Command {
     /// Deletes raw segments whose retention has passed; for a timer, once a day. Needs STORE_URL, RECORDINGS_URL and, if it is not
     /// 72, RAW_RETENTION_HOURS.
     Retain,
+    /// Makes video.mp4 and audio.m4a, on this disk, of whatever segments of a recording lie in the bucket: for a bot that failed with
+    /// its segments kept. Needs RECORDINGS_URL; changes nothing in the bucket or the store.
+    Salvage {
+        /// Where the recording lies below RECORDINGS_URL: the bot's `gcs_path`.
+        #[arg(value_parser = ObjectPrefix::parse)]
+        path: ObjectPrefix,
+        /// The folder for the files; made if need be.
+        #[arg(long, value_name = "FOLDER")]
+        into: PathBuf,
+    },
 }
 
 /// Does what the command line asks for; answers how the process ends.
@@ -43,6 +57,7 @@ pub async fn run() -> std::process::ExitCode {
     OtherPlatforms::install_from(lookup);
     match command {
         Command::Retain => retain_raw(RetainConfig::read(lookup)).await,
+        Command::Salvage { path, into } => salvaged(config::bucket_alone(lookup), &path, &into).await,
         Command::Record | Command::Finalize => one_run(Config::read(lookup), matches!(command, Command::Finalize)).await,
     }
 }
@@ -68,6 +83,28 @@ async fn retained(config: &RetainConfig) -> Result<Retained, record::RunError> {
     let store = verb_within("open", bot_store::connect::open(&config.store_url, config.naming.clone())).await?;
     let objects = Objects::open(&config.recordings_url).await?;
     Ok(retain::retain(store.as_ref(), &objects, config.retention, chrono::Utc::now()).await?)
+}
+
+async fn salvaged(bucket: Result<String, Vec<Problem>>, path: &ObjectPrefix, into: &Path) -> std::process::ExitCode {
+    let made = match bucket {
+        Ok(url) => Objects::open(&url).await,
+        Err(problems) => return unusable(&problems),
+    };
+    let made = match made {
+        Ok(objects) => Box::pin(salvage(&objects, path, into)).await,
+        Err(error) => Err(error.into()),
+    };
+    match made {
+        Ok(made) => {
+            let files: Vec<_> = made.files.iter().map(|file| file.display().to_string()).collect();
+            tracing::info!(files = files.join(", "), secs = made.duration_secs, left_out = made.left_out.len(), "files made");
+            std::process::ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(%error, path = path.as_str(), "no files could be made; what lies in the bucket is untouched");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }
 
 fn unusable(problems: &[Problem]) -> std::process::ExitCode {

@@ -104,6 +104,13 @@ impl Default for Patience {
     }
 }
 
+/// Where the bucket is, and nothing else.
+pub(crate) fn bucket_alone(lookup: impl Fn(&str) -> Option<String>) -> Result<String, Vec<Problem>> {
+    let mut reader = Reader::new(lookup);
+    let url = reader.recordings_url();
+    url.ok_or(reader.problems)
+}
+
 /// Reads variables and gathers problems.
 pub(crate) struct Reader<F> {
     lookup: F,

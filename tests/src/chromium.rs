@@ -18,6 +18,19 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 const QUICK: Duration = Duration::from_secs(20);
+/// A page is drawn sixty times a second at most.
+const FRAME: Duration = Duration::from_millis(20);
+/// Where what a selector finds lies now, in which frame, and what lies over its middle.
+const WHERE: &str = "(selector) => {
+    const found = document.querySelector(selector);
+    if (!found) return {};
+    found.scrollIntoView({ block: 'center' });
+    const { x, y, width, height } = found.getBoundingClientRect(), middle = [x + width / 2, y + height / 2];
+    const hit = document.elementFromPoint(...middle);
+    const own = hit && (found.contains(hit) || (hit.closest('label') || hit).control === found);
+    const frame = document.timeline.currentTime;
+    return { box: [x, y, width, height], middle, frame, over: own ? null : hit ? hit.cloneNode().outerHTML.slice(0, 200) : 'nothing there' };
+}";
 
 /// A browser; dropped, it ends.
 pub struct Chromium {
@@ -190,21 +203,39 @@ impl Tab {
         self.eval(&script).await.map(drop)
     }
 
-    /// Clicks with the mouse in the middle of what a selector finds.
+    /// Clicks with the mouse in the middle of what a selector finds, once that stands still and nothing lies over it: while a page's
+    /// layout shifts, a click goes wherever its target was a moment ago.
     pub async fn click(&self, selector: &str) -> Result<()> {
-        let script = format!(
-            "(() => {{ const found = document.querySelector({}); if (!found) return null; found.scrollIntoView({{block: 'center'}}); \
-             const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()",
-            json!(selector)
-        );
-        let at = self.eval(&script).await?;
-        let (Some(x), Some(y)) = (at[0].as_f64(), at[1].as_f64()) else { bail!("nothing fits {selector}") };
-        for (kind, buttons) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)] {
-            let button = if kind == "mouseMoved" { "none" } else { "left" };
-            let params = json!({"type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1});
-            self.call("Input.dispatchMouseEvent", params).await?;
+        let begun = Instant::now();
+        let (mut before, mut mouse) = (Value::Null, Value::Null);
+        loop {
+            let seen = self.eval(&format!("({WHERE})({})", json!(selector))).await.unwrap_or_default();
+            let stands = seen["box"].is_array() && seen["box"] == before["box"] && seen["frame"] != before["frame"];
+            if stands && seen["over"].is_null() {
+                if mouse == seen["middle"] {
+                    return self.button(&mouse).await;
+                }
+                // What the page does under the mouse, it does before the press.
+                self.mouse("mouseMoved", &seen["middle"], 0).await?;
+                mouse = seen["middle"].clone();
+            }
+            if begun.elapsed() > QUICK {
+                bail!("{selector} cannot be clicked: {}", hindrance(&seen));
+            }
+            before = seen;
+            tokio::time::sleep(FRAME).await;
         }
-        Ok(())
+    }
+
+    async fn button(&self, at: &Value) -> Result<()> {
+        self.mouse("mousePressed", at, 1).await?;
+        self.mouse("mouseReleased", at, 0).await
+    }
+
+    async fn mouse(&self, kind: &str, at: &Value, buttons: u32) -> Result<()> {
+        let button = if kind == "mouseMoved" { "none" } else { "left" };
+        let params = json!({"type": kind, "x": at[0], "y": at[1], "button": button, "buttons": buttons, "clickCount": 1});
+        self.call("Input.dispatchMouseEvent", params).await.map(drop)
     }
 
     /// Clicks what leads to another page, and waits for that.
@@ -249,6 +280,15 @@ impl Tab {
     pub async fn picture(&self, is_whole: bool) -> Result<Vec<u8>> {
         let answer = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": is_whole})).await?;
         Ok(BASE64.decode(answer["data"].as_str().context("no picture")?.as_bytes())?)
+    }
+}
+
+/// Why what was seen of an element was not clicked.
+fn hindrance(seen: &Value) -> String {
+    match (&seen["box"], &seen["over"]) {
+        (Value::Null, _) => "nothing fits it".to_owned(),
+        (place, Value::Null) => format!("it does not stand still, now at {place}"),
+        (place, over) => format!("at {place} it is covered by {over}"),
     }
 }
 

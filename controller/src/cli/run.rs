@@ -92,6 +92,7 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         ageing: config.pace.ageing,
         statistics_kept: STATISTICS_KEPT,
         oidc: config.api.oidc.clone(),
+        trust: config.trust.clone(),
         rate: config.api.rate,
         cors_origins: config.api.cors_origins.clone(),
     };
@@ -118,10 +119,10 @@ fn alerts(config: &Config) -> Result<Vec<Alert>, CliError> {
     };
     let mut alerts = Vec::new();
     if let Some(arn) = &config.alert_sns {
-        alerts.push(Alert::sns(arn).map_err(|error| wrong("ALERT_SNS_TOPIC_ARN", arn, error))?);
+        alerts.push(Alert::sns(arn, &config.trust).map_err(|error| wrong("ALERT_SNS_TOPIC_ARN", arn, error))?);
     }
     if let Some(topic) = &config.alert_pubsub {
-        alerts.push(Alert::pubsub(topic).map_err(|error| wrong("ALERT_PUBSUB_TOPIC", topic, error))?);
+        alerts.push(Alert::pubsub(topic, &config.trust).map_err(|error| wrong("ALERT_PUBSUB_TOPIC", topic, error))?);
     }
     Ok(alerts)
 }
@@ -131,7 +132,7 @@ fn webhooks(config: &Config, engine: &Engine) -> Result<Arc<Webhooks>, CliError>
     let pace = webhooks::Pace::default();
     // Hints make it immediate; without them the outbox is looked at as often as the meetings are.
     let poll = if config.pace.is_listening { pace.poll } else { config.pace.poll };
-    let poster = Poster::new(config.webhook_allow.clone(), &config.webhook_authorities, pace.deadline)
+    let poster = Poster::new(config.webhook_allow.clone(), &config.webhook_trust, pace.deadline)
         .map_err(|error| CliError::Failed(format!("the client of webhooks: {error}")))?;
     Ok(Webhooks::new(Parts {
         store: engine.shared_store(),

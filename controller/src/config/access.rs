@@ -1,12 +1,58 @@
-//! Who may use the API besides keys: an issuer of tokens, limits, and pages of other origins.
+//! Who may use the API and the portal: keys or nobody in particular, an issuer of tokens, limits, pages of other origins, and the secrets
+//! that sign and seal.
 
+use std::net::SocketAddr;
+
+use api::access::Access;
 use api::oidc::{IAP_ISSUER, IAP_KEYS, Issuer, Mapping, OidcSettings, Where, is_trusted};
 use api::rate::RateSettings;
+use secrecy::SecretString;
 
-use super::{Reader, is_origin};
+use super::{ApiConfig, Reader, is_origin};
 
 impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
-    pub(super) fn oidc(&mut self) -> OidcSettings {
+    pub(super) fn api(&mut self, http_listen: SocketAddr) -> ApiConfig {
+        let listen = self.text("API_LISTEN").is_some().then(|| self.parsed("API_LISTEN", "an address such as 0.0.0.0:8090"));
+        let access: String = self.parsed("API_ACCESS", Access::WANTS);
+        let is_reachable = !listen.unwrap_or(http_listen).ip().is_loopback();
+        let access = match Access::parse(&access) {
+            Some(Access::DangerOpen) if is_reachable => {
+                let wants = "keys, as others than this machine can reach the API (API_LISTEN, or else HTTP_LISTEN, is no loopback address)";
+                self.problem("API_ACCESS", access, wants);
+                Access::Keys
+            }
+            Some(access) => access,
+            None => {
+                self.problem("API_ACCESS", access, Access::WANTS);
+                Access::Keys
+            }
+        };
+        let link_secret = self.text("API_LINK_SECRET");
+        if link_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            self.problem(
+                "API_LINK_SECRET",
+                "(a secret)",
+                "at least 32 characters at random, such as openssl rand -hex 32 prints",
+            );
+        }
+        let (oidc, rate, cors_origins) = (self.oidc(), self.rate(), self.origins());
+        ApiConfig { access, listen, oidc, rate, cors_origins, link_secret: link_secret.map(SecretString::from) }
+    }
+
+    pub(super) fn portal_secret(&mut self) -> Option<SecretString> {
+        let secret = self.text("PORTAL_SECRET")?;
+        if secret.len() < portal::seal::SHORTEST_SECRET {
+            self.problem(
+                "PORTAL_SECRET",
+                "(a short text)",
+                "at least 32 characters that nobody can guess, the same on every replica",
+            );
+            return None;
+        }
+        Some(SecretString::from(secret))
+    }
+
+    fn oidc(&mut self) -> OidcSettings {
         let bearer = self.bearer_issuer();
         let proxy = self.list("IAP_AUDIENCE").map(|audiences| {
             let keys = self.url("IAP_JWKS_URL").unwrap_or_else(|| IAP_KEYS.to_owned());
@@ -51,7 +97,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         }
     }
 
-    pub(super) fn rate(&mut self) -> RateSettings {
+    fn rate(&mut self) -> RateSettings {
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         RateSettings {
             per_key: number(self.number("API_RATE_PER_KEY", 0)),
@@ -60,7 +106,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         }
     }
 
-    pub(super) fn origins(&mut self) -> Vec<String> {
+    fn origins(&mut self) -> Vec<String> {
         let origins = self.list("API_CORS_ORIGINS").unwrap_or_default();
         let is_plain = |origin: &&String| is_origin(origin) && !origin.ends_with('/');
         if let Some(wrong) = origins.iter().find(|origin| !is_plain(origin)) {

@@ -17,8 +17,10 @@ use bot_store::protocol::claim::Relaunch;
 use bot_store::protocol::{Advanced, InstanceRecord, capacity, claim, heartbeat};
 use bot_store::{StoreError, Version};
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 
-use crate::claim::is_recording_over;
+use crate::claim::{AT_ONCE, is_recording_over};
 use crate::discover::meetings_of;
 use crate::engine::{Engine, lock};
 use crate::launch::{Observed, RunCommand, RunKey, RunState, TroubleKind};
@@ -34,6 +36,17 @@ const NO_POD_FOR: Duration = Duration::from_secs(15);
 /// What of a run can call for something to be done.
 type Standing = (RunState, Option<TroubleKind>);
 
+/// What came of judging an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// Whatever was to do is done.
+    Done,
+    /// Its run is over, and nothing is to be done about it yet.
+    Waits,
+    /// Store or cluster did not answer.
+    Undone,
+}
+
 /// What the reaper remembers between its looks, all of it rebuilt by looking again.
 pub struct Memory {
     progress: Sightings<InstanceId, String>,
@@ -46,6 +59,8 @@ pub struct Memory {
     judged: BTreeMap<RunKey, Standing>,
     /// A run that is over waits for something to be done about it: its backoff is not over yet.
     has_waiting: bool,
+    /// Something could not be done since the last look at everything began: store or cluster did not answer.
+    is_undone: bool,
     alerted: BTreeSet<(InstanceId, &'static str)>,
     /// Instances whose outcome this process has counted.
     pub(crate) counted: BTreeSet<InstanceId>,
@@ -62,6 +77,7 @@ impl Default for Memory {
             pending: Sightings::new(),
             judged: BTreeMap::new(),
             has_waiting: false,
+            is_undone: false,
             alerted: BTreeSet::new(),
             counted: BTreeSet::new(),
         }
@@ -71,6 +87,7 @@ impl Default for Memory {
 impl Engine {
     /// One look at everything live.
     pub async fn reap(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        lock(&self.memory).is_undone = true;
         let Some((runs, unsaved)) = self.runs().await else { return Ok(()) };
         self.count_stuck(&runs);
         let alive = runs.iter().filter(|run| !run.state.is_over()).count();
@@ -78,7 +95,7 @@ impl Engine {
         let records = self.concerned(&runs).await?;
         self.remember_served(&records);
         self.measure(&records, now);
-        self.judge(&records, &runs, &unsaved, now).await?;
+        lock(&self.memory).is_undone = !self.judge(&records, &runs, &unsaved, now).await?;
         self.give_back().await;
         self.look_for_room().await;
         self.account(&records, now).await?;
@@ -101,7 +118,9 @@ impl Engine {
         for id in changed {
             records.extend(InstanceRecord::read(self.store.as_ref(), &id).await?);
         }
-        self.judge(&records, &runs, &unsaved, now).await?;
+        if !self.judge(&records, &runs, &unsaved, now).await? {
+            lock(&self.memory).is_undone = true;
+        }
         self.give_back().await;
         self.look_for_room().await;
         Ok(())
@@ -146,31 +165,46 @@ impl Engine {
         }
     }
 
+    /// True where all that was to do is done.
     async fn judge(
         &self,
         records: &[InstanceRecord],
         runs: &[Observed],
         unsaved: &[JobName],
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let owners = self.silent_owners(records).await?;
-        let mut has_waiting = false;
-        for record in records {
-            if self.stop.is_cancelled() {
-                break;
-            }
-            let Some(seen) = self.observe(record, runs, (&owners, unsaved), now) else { continue };
-            let action = decide(&seen);
-            if !self.is_certain(record, &seen, action).await {
-                continue;
-            }
-            match self.act(record, runs, (&seen, action), now).await {
-                Ok(()) => has_waiting |= self.remember_judged(record, runs, action),
-                Err(error) => self.failed("reap", &error),
+        // Together, for each may wait for store and cluster: after an outage of both there are many, and each is a call without its bot.
+        let judged: Vec<BoxFuture<'_, Judged>> =
+            records.iter().map(|record| self.judge_one(record, runs, (&owners, unsaved), now).boxed()).collect();
+        let judged: Vec<Judged> = futures::stream::iter(judged).buffer_unordered(AT_ONCE).collect().await;
+        lock(&self.memory).has_waiting = judged.contains(&Judged::Waits);
+        Ok(!judged.contains(&Judged::Undone))
+    }
+
+    async fn judge_one(
+        &self,
+        record: &InstanceRecord,
+        runs: &[Observed],
+        (owners, unsaved): (&BTreeSet<String>, &[JobName]),
+        now: DateTime<Utc>,
+    ) -> Judged {
+        if self.stop.is_cancelled() {
+            return Judged::Done;
+        }
+        let Some(seen) = self.observe(record, runs, (owners, unsaved), now) else { return Judged::Done };
+        let action = decide(&seen);
+        if !self.is_certain(record, &seen, action).await {
+            return Judged::Undone;
+        }
+        match self.act(record, runs, (&seen, action), now).await {
+            Ok(()) if self.remember_judged(record, runs, action) => Judged::Waits,
+            Ok(()) => Judged::Done,
+            Err(error) => {
+                self.failed("reap", &error);
+                Judged::Undone
             }
         }
-        lock(&self.memory).has_waiting = has_waiting;
-        Ok(())
     }
 
     /// Notes how the instance's runs stood; true where that of the present attempt is over and yet nothing could be done. Runs of
@@ -187,6 +221,11 @@ impl Engine {
     /// True where [`Engine::reap_changed`] has something to look at, although nothing changed.
     pub fn has_waiting(&self) -> bool {
         lock(&self.memory).has_waiting
+    }
+
+    /// True where something is left undone that the next look at everything takes up.
+    pub fn is_undone(&self) -> bool {
+        lock(&self.memory).is_undone
     }
 
     /// Nothing is done on a run's absence before it was looked for anew: what is known of runs may lag behind.

@@ -65,6 +65,11 @@ impl Machine {
         std::fs::read_to_string(self.folder.path().join("port")).unwrap_or_default()
     }
 
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     async fn until_ready(&self) {
         let give_up = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
@@ -74,8 +79,7 @@ impl Machine {
             if ready.is_ok_and(|ready| ready.status().is_success()) {
                 return;
             }
-            let log = || std::fs::read_to_string(self.folder.path().join("log"));
-            assert!(tokio::time::Instant::now() < give_up, "it is not ready: {:?}", log());
+            assert!(tokio::time::Instant::now() < give_up, "it is not ready: {}", self.log());
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }

@@ -129,7 +129,7 @@ pub(crate) fn origins(listed: &[String]) -> CorsLayer {
     let named = |names: [&'static str; 7]| names.map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(listed)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(named([
             "authorization",
             "x-api-key",

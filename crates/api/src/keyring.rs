@@ -7,6 +7,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use webhooks::{Believing, Trust};
 
 use crate::oidc::Issuer;
 
@@ -35,6 +36,8 @@ pub enum Where {
 pub(crate) enum KeyringError {
     #[error("no answer: {0}")]
     Silent(#[source] reqwest::Error),
+    #[error("no answer: {0}")]
+    Untrusted(&'static str),
     #[error("the answer is larger than {MOST_BYTES} bytes, or none of an issuer's")]
     Strange,
     #[error("the issuer's document is of another issuer, or names no place over TLS")]
@@ -61,14 +64,14 @@ struct Held {
 pub(crate) struct Keyring {
     issuer: String,
     place: Where,
-    http: Option<reqwest::Client>,
+    http: Option<Believing>,
     held: Mutex<Held>,
 }
 
 impl Keyring {
-    pub(crate) fn new(issuer: &Issuer) -> Self {
-        let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).redirect(reqwest::redirect::Policy::none());
-        let http = client.build().ok();
+    pub(crate) fn new(issuer: &Issuer, trust: &Trust) -> Self {
+        let client = || reqwest::Client::builder().timeout(ANSWER_WITHIN).redirect(reqwest::redirect::Policy::none());
+        let http = Believing::new(trust, client).ok();
         Self { issuer: issuer.name.clone(), place: issuer.keys.clone(), http, held: Mutex::default() }
     }
 
@@ -114,8 +117,11 @@ impl Keyring {
 
     async fn get<T: serde::de::DeserializeOwned>(&self, place: &str) -> Result<T, KeyringError> {
         let http = self.http.as_ref().ok_or(KeyringError::Strange)?;
-        let silent = |error: reqwest::Error| KeyringError::Silent(error.without_url());
-        let mut answer = http.get(place).send().await.and_then(reqwest::Response::error_for_status).map_err(silent)?;
+        let silent = |error: reqwest::Error| match webhooks::trust::untrusted(&error) {
+            Some(reason) => KeyringError::Untrusted(reason),
+            None => KeyringError::Silent(error.without_url()),
+        };
+        let mut answer = http.client().get(place).send().await.and_then(reqwest::Response::error_for_status).map_err(silent)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(silent)? {
             bytes.extend_from_slice(&chunk);

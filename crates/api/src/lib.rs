@@ -10,6 +10,7 @@ mod aliases;
 mod audit;
 mod bots;
 mod capacity;
+mod deliveries;
 mod description;
 mod events;
 mod feed;
@@ -36,6 +37,7 @@ pub mod shortfall;
 pub mod state;
 mod statistics;
 mod view;
+mod webhook_views;
 mod webhooks;
 
 use std::sync::Arc;
@@ -117,13 +119,13 @@ fn routed() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::create, webhooks::list))
         .routes(routes!(webhooks::read, webhooks::change, webhooks::delete))
         .routes(routes!(webhooks::rotate))
-        .routes(routes!(webhooks::test))
-        .routes(routes!(webhooks::deliveries))
-        .routes(routes!(webhooks::replay))
+        .routes(routes!(deliveries::test))
+        .routes(routes!(deliveries::deliveries))
+        .routes(routes!(deliveries::replay))
         .routes(routes!(queue::queue))
         .routes(routes!(capacity::capacity_now))
         .routes(routes!(forecast::read))
         .routes(routes!(organizations::list))
-        .routes(routes!(organizations::read_limits, organizations::set_limits))
+        .routes(routes!(organizations::read_limits, organizations::set_limits, organizations::delete_limits))
         .routes(routes!(admin::revoke_key))
 }

@@ -10,6 +10,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use webhooks::Trust;
 
 use crate::access::{Principal, Role, Scope};
 use crate::keyring::Keyring;
@@ -158,8 +159,9 @@ struct Verifier {
 }
 
 impl Oidc {
-    pub(crate) fn new(settings: &OidcSettings) -> Self {
-        let verifier = |issuer: &Option<Issuer>| issuer.clone().map(|issuer| Verifier { keys: Keyring::new(&issuer), issuer });
+    pub(crate) fn new(settings: &OidcSettings, trust: &Trust) -> Self {
+        let verifier =
+            |issuer: &Option<Issuer>| issuer.clone().map(|issuer| Verifier { keys: Keyring::new(&issuer, trust), issuer });
         Self { bearer: verifier(&settings.bearer), proxy: verifier(&settings.proxy), mapping: settings.mapping.clone() }
     }
 

@@ -1,4 +1,5 @@
-//! The limits of organizations: who has some, what they are, and setting them. What is left of them is [`crate::capacity`]'s.
+//! The limits of organizations: who has some, what they are, setting them, and taking them back. What is left of them is
+//! [`crate::capacity`]'s.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use bot_model::capacity::day::TimeZone;
 use bot_model::capacity::ledger::MOST_PLACES;
 use bot_store::listing::{Listed, Listing};
 use bot_store::protocol::{capacity, organizations};
-use bot_store::{Commit, Record, clock};
+use bot_store::{Commit, Record, Write, clock};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -24,6 +26,8 @@ use crate::problem::{Kind, Problem, invalid};
 use crate::state::Api;
 use crate::view::text;
 
+/// More is no limit that anybody means.
+const MOST_A_DAY: u32 = 1_000_000;
 /// The version of limits that nobody has set: with it as `If-Match`, of two who set them first the second is told.
 const NONE_YET: &str = "\"none\"";
 
@@ -53,6 +57,7 @@ pub(crate) struct OrganizationPage {
 
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrganizationFilter {
     /// 1 to 200; 50 if absent.
@@ -68,8 +73,10 @@ pub(crate) struct NewLimits {
     /// Whose midnight begins a day, such as `Europe/Zurich`; `UTC` if absent.
     time_zone: Option<String>,
     /// Bots at once, 0 to 5000.
+    #[schema(maximum = 5000)]
     max_active_bots: Option<u32>,
-    /// Bots begun in a day.
+    /// Bots begun in a day, 0 to 1000000.
+    #[schema(maximum = 1_000_000)]
     max_bots_per_day: Option<u32>,
 }
 
@@ -173,21 +180,61 @@ pub(crate) async fn set_limits(
 ) -> Result<Response, Problem> {
     visible(&who, &id)?;
     let (wanted, limits) = (IfMatch::of(&headers)?, checked(&new)?);
-    // From here on every replica counts.
+    // From here on every replica counts, and of the day what was begun of it already.
     capacity::open(api.store()).await?;
+    capacity::count_day(api.store(), &id, &limits, clock::now()).await?;
     for _ in 0..TRIES {
         let found = organizations::read(api.store(), &id).await?.map(|(_, record)| record);
         if !is_wanted(&wanted, found.as_ref()) {
             return Err(overtaken(found.as_ref()));
         }
         let now = clock::now();
-        let entry = Entry { action: "organization.limits", target: &id, organization: &id, request_id: &who.request_id };
         let write = organizations::write(&id, &limits, found, now, &who.principal.name);
-        if let Commit::Applied(_) = api.store().commit(vec![write, audit::write(&who.principal, &entry, now)]).await? {
+        if let Commit::Applied(_) = api.store().commit(vec![write, noted(&who, "organization.limits", &id, now)]).await? {
             return limits_answer(&api, id).await;
         }
     }
-    Err(Problem::new(Kind::Unavailable, "the limits kept changing; try again"))
+    Err(contended())
+}
+
+/// Go back to the defaults
+///
+/// For admins. The organization's own limits are deleted, and the environment's hold for it, within 30 s; whatever runs goes on. Where it
+/// has none of its own, nothing is done. `If-Match` is honoured where it is sent.
+#[utoipa::path(delete, path = "/v1/organizations/{id}/limits", tag = "capacity",
+    params(("id" = String, Path, description = "The organization")),
+    responses((status = 200, body = LimitsAnswer, description = "The environment's, which hold from now on", headers(("ETag" = String)))))]
+pub(crate) async fn delete_limits(
+    State(api): State<Arc<Api>>,
+    Admin(who): Admin,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    visible(&who, &id)?;
+    let wanted = IfMatch::of(&headers)?;
+    for _ in 0..TRIES {
+        // Whatever it holds: a document that cannot be read is taken away by this, too.
+        let found = api.store().read(&organizations::key(&id)).await?;
+        if !is_wanted(&wanted, found.as_ref()) {
+            return Err(overtaken(found.as_ref()));
+        }
+        let Some(found) = found else { return limits_answer(&api, id).await };
+        let delete = Write::delete(found.key, found.version);
+        let noted = noted(&who, "organization.limits.delete", &id, clock::now());
+        if api.store().commit(vec![delete, noted]).await?.is_applied() {
+            return limits_answer(&api, id).await;
+        }
+    }
+    Err(contended())
+}
+
+fn noted(who: &Who, action: &'static str, id: &str, now: DateTime<Utc>) -> Write {
+    let entry = Entry { action, target: id, organization: id, request_id: &who.request_id };
+    audit::write(&who.principal, &entry, now)
+}
+
+fn contended() -> Problem {
+    Problem::new(Kind::Unavailable, "the limits kept changing; try again")
 }
 
 fn is_wanted(wanted: &IfMatch, found: Option<&Record>) -> bool {
@@ -222,6 +269,9 @@ fn checked(new: &NewLimits) -> Result<OrganizationLimits, Problem> {
     });
     if new.max_active_bots.is_some_and(|most| most > MOST_PLACES) {
         reasons.push(format!("max_active_bots wants 0 to {MOST_PLACES}"));
+    }
+    if new.max_bots_per_day.is_some_and(|most| most > MOST_A_DAY) {
+        reasons.push(format!("max_bots_per_day wants 0 to {MOST_A_DAY}"));
     }
     let limits = OrganizationLimits { time_zone, max_active_bots: new.max_active_bots, max_bots_per_day: new.max_bots_per_day };
     if reasons.is_empty() { Ok(limits) } else { Err(invalid(reasons)) }

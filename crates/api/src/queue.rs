@@ -285,7 +285,8 @@ fn asking(
 }
 
 async fn queued(store: &dyn Store) -> Result<Vec<BotInstance>, StoreError> {
-    let listing = Listing::oldest(Listed::Instances).with(ListField::Phase, vec![Phase::Queued.as_str().to_owned()]);
+    // In the order that has an index; who comes first is said elsewhere.
+    let listing = Listing::newest(Listed::Instances).with(ListField::Phase, vec![Phase::Queued.as_str().to_owned()]);
     capacity::every(store, &listing).await
 }
 

@@ -49,6 +49,8 @@ pub struct Settings {
     pub recordings_url: String,
     /// Tokens of an issuer, beside keys.
     pub oidc: OidcSettings,
+    /// Private authorities that the issuers' servers may have their certificates of.
+    pub trust: webhooks::Trust,
     /// How often somebody may ask.
     pub rate: RateSettings,
     /// Origins whose pages may read answers.
@@ -113,7 +115,7 @@ impl Api {
             link_key,
             pictures: Pictures::default(),
             counts: Counts::default(),
-            oidc: Oidc::new(&settings.oidc),
+            oidc: Oidc::new(&settings.oidc, &settings.trust),
             rates: Rates::new(settings.rate),
             settings,
             objects: OnceCell::new(),

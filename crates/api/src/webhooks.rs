@@ -1,4 +1,5 @@
-//! Webhooks: endpoints, their secrets, what was delivered to them. For admins: an address may hold a token, and a secret signs for us.
+//! Webhooks: endpoints and their secrets. For admins: an address may hold a token, and a secret signs for us. What was delivered is
+//! [`crate::deliveries`].
 //!
 //! The deliverer is the crate `webhooks`; here its documents are written, each with its line in the audit log.
 
@@ -8,21 +9,19 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bot_store::listing::{ListField, Listed, Listing};
-use bot_store::{Commit, DocumentKey, Version, Write, clock};
-use chrono::{DateTime, Utc};
+use bot_store::{Commit, Write, clock};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-use webhooks::delivery::{self, Delivery, State as DeliveryState};
+use utoipa::ToSchema;
 use webhooks::endpoint::{self, EVENT_TYPES, Endpoint, MOST_ENDPOINTS, MOST_OF_ONE_OWNER, Read};
 use webhooks::target::Target;
 
 use crate::access::{Admin, Principal, Scope, Who};
 use crate::audit::{self, Entry};
-use crate::input::{Body, IfMatch, Params, cursor, etag, limit, next_cursor, of_list};
+use crate::input::{Body, IfMatch};
 use crate::meetings::TRIES;
 use crate::problem::{Kind, Problem};
 use crate::state::Api;
+use crate::webhook_views::WebhookView;
 
 /// Characters of a description at most.
 const LONGEST_DESCRIPTION: usize = 200;
@@ -56,50 +55,6 @@ pub(crate) struct WebhookChange {
     is_enabled: Option<bool>,
 }
 
-/// An endpoint, without its secrets.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Webhook)]
-pub(crate) struct WebhookView {
-    /// Its id.
-    id: String,
-    /// Changes with every change; for `If-Match`.
-    etag: String,
-    /// Where is posted.
-    url: String,
-    /// For people.
-    description: String,
-    /// Whose events it gets; absent with `all_organizations`.
-    organization: Option<String>,
-    /// It gets everybody's events, and the installation's own.
-    all_organizations: bool,
-    /// The types that it wants; empty is all of them.
-    event_types: Vec<String>,
-    /// It gets events.
-    is_enabled: bool,
-    /// Why it was switched off, where nobody asked for it: `410 Gone`, or days of failure.
-    disabled_reason: Option<String>,
-    /// Since when it is off.
-    disabled_at: Option<DateTime<Utc>>,
-    /// Since when every try failed.
-    failing_since: Option<DateTime<Utc>>,
-    /// The secrets that sign, the newest first.
-    secrets: Vec<SecretView>,
-    /// When it was made.
-    created_at: DateTime<Utc>,
-    /// Name of the key that made it.
-    created_by: String,
-}
-
-/// A secret, without itself.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = WebhookSecret)]
-pub(crate) struct SecretView {
-    /// When it was made.
-    created_at: DateTime<Utc>,
-    /// When it stops signing; absent for the present one.
-    expires_at: Option<DateTime<Utc>>,
-}
-
 /// Every endpoint that the key sees, and every type that one can ask for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WebhookList {
@@ -113,121 +68,6 @@ pub(crate) struct WebhookWithSecret {
     webhook: WebhookView,
     /// `whsec_…`
     secret: String,
-}
-
-/// One event for one endpoint.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = WebhookDelivery)]
-pub(crate) struct DeliveryView {
-    /// Its id.
-    id: String,
-    /// The `webhook-id`: the same at every try and every replay.
-    event_id: String,
-    /// Such as `bot.done`.
-    event_type: String,
-    /// `pending`, `delivered` or `failed`.
-    state: String,
-    /// When it was made.
-    created_at: DateTime<Utc>,
-    /// When it was over.
-    ended_at: Option<DateTime<Utc>>,
-    /// When it is tried next.
-    next_attempt_at: Option<DateTime<Utc>>,
-    /// Why it was given up.
-    reason: Option<String>,
-    /// Tries so far.
-    attempt_count: u32,
-    /// The latest tries, oldest first.
-    attempts: Vec<AttemptView>,
-    /// What is posted.
-    body: String,
-}
-
-/// One try.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = WebhookAttempt)]
-pub(crate) struct AttemptView {
-    /// When it began.
-    tried_at: DateTime<Utc>,
-    /// `accepted`, `gone`, `refused`, `timed_out`, `unreachable`, `untrusted_tls` or `forbidden_address`.
-    result: String,
-    /// The receiver's status, where it answered.
-    status: Option<u16>,
-    /// How long it took.
-    millis: u64,
-    /// The answer's first characters, or what went wrong.
-    answer: String,
-}
-
-/// A page of deliveries, the newest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DeliveryPage {
-    deliveries: Vec<DeliveryView>,
-    /// For the next page; absent after the last.
-    next_cursor: Option<String>,
-}
-
-/// Pages of deliveries.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DeliveryFilter {
-    /// 1 to 200; 50 if absent.
-    limit: Option<usize>,
-    /// `next_cursor` of an earlier page.
-    cursor: Option<String>,
-}
-
-impl WebhookView {
-    fn of(endpoint: Endpoint, version: &Version) -> Self {
-        let secret = |signing: &endpoint::Signing| SecretView { created_at: signing.created_at, expires_at: signing.expires_at };
-        Self {
-            etag: etag(version),
-            secrets: endpoint.secrets.iter().map(secret).collect(),
-            id: endpoint.id,
-            url: endpoint.url,
-            description: endpoint.description,
-            organization: (!endpoint.all_organizations).then_some(endpoint.organization),
-            all_organizations: endpoint.all_organizations,
-            event_types: endpoint.event_types,
-            is_enabled: endpoint.is_enabled,
-            disabled_reason: endpoint.disabled_reason,
-            disabled_at: endpoint.disabled_at,
-            failing_since: endpoint.failing_since_at,
-            created_at: endpoint.created_at,
-            created_by: endpoint.created_by,
-        }
-    }
-}
-
-impl From<Delivery> for DeliveryView {
-    fn from(delivery: Delivery) -> Self {
-        let attempt = |attempt: delivery::Attempt| AttemptView {
-            tried_at: attempt.tried_at,
-            result: attempt.result,
-            status: attempt.status,
-            millis: attempt.millis,
-            answer: attempt.answer,
-        };
-        let state = match delivery.state {
-            DeliveryState::Pending => "pending",
-            DeliveryState::Delivered => "delivered",
-            DeliveryState::Failed => "failed",
-        };
-        Self {
-            id: delivery.id(),
-            event_id: delivery.event_id,
-            event_type: delivery.event_type,
-            state: state.into(),
-            created_at: delivery.created_at,
-            ended_at: delivery.ended_at,
-            next_attempt_at: delivery.next_attempt_at,
-            reason: delivery.reason,
-            attempt_count: delivery.attempt_count,
-            attempts: delivery.attempts.into_iter().map(attempt).collect(),
-            body: delivery.body,
-        }
-    }
 }
 
 /// Make an endpoint
@@ -362,82 +202,8 @@ pub(crate) async fn rotate(
     Ok(Json(WebhookWithSecret { webhook, secret: secret.reveal() }))
 }
 
-/// Send a test
-///
-/// An event `webhook.test`, whatever types the endpoint asks for. What came of it is among the deliveries in a moment.
-#[utoipa::path(post, path = "/v1/webhooks/{id}/test", tag = "webhooks", params(("id" = String, Path, description = "The endpoint")),
-    responses((status = 202, body = DeliveryView, description = "On its way")))]
-pub(crate) async fn test(State(api): State<Arc<Api>>, Admin(who): Admin, Path(id): Path<String>) -> Result<Response, Problem> {
-    let found = find(&api, &who.principal, &id).await?;
-    enabled(&found.endpoint)?;
-    let (delivery, mut writes) = webhooks::fan_out::test_of(&found.endpoint, clock::now());
-    writes.push(noted(&who, "webhook.test", &found.endpoint));
-    under_way(&api, delivery, writes).await
-}
-
-/// List an endpoint's deliveries
-///
-/// The newest first; kept for 7 days.
-#[utoipa::path(get, path = "/v1/webhooks/{id}/deliveries", tag = "webhooks", params(("id" = String, Path, description = "The endpoint"), DeliveryFilter),
-    responses((status = 200, body = DeliveryPage, description = "A page")))]
-pub(crate) async fn deliveries(
-    State(api): State<Arc<Api>>,
-    Admin(who): Admin,
-    Path(id): Path<String>,
-    Params(filter): Params<DeliveryFilter>,
-) -> Result<Json<DeliveryPage>, Problem> {
-    let found = find(&api, &who.principal, &id).await?;
-    let listing = Listing::newest(Listed::Deliveries).with(ListField::Endpoint, vec![found.endpoint.id]);
-    let cursor = cursor(filter.cursor.as_deref())?;
-    let page = api.store().list(&listing, cursor.as_deref(), limit(filter.limit)?).await.map_err(of_list)?;
-    let deliveries = page.records.iter().filter_map(Delivery::of).map(|(delivery, _)| delivery.into()).collect();
-    Ok(Json(DeliveryPage { deliveries, next_cursor: next_cursor(page.next) }))
-}
-
-/// Deliver again
-///
-/// What was delivered or given up gets another day of tries, with the same `webhook-id` and body.
-#[utoipa::path(post, path = "/v1/webhooks/{id}/deliveries/{delivery}/replay", tag = "webhooks",
-    params(("id" = String, Path, description = "The endpoint"), ("delivery" = String, Path, description = "The delivery")),
-    responses((status = 202, body = DeliveryView, description = "On its way")))]
-pub(crate) async fn replay(
-    State(api): State<Arc<Api>>,
-    Admin(who): Admin,
-    Path((id, delivery)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let found = find(&api, &who.principal, &id).await?;
-    enabled(&found.endpoint)?;
-    let missing = || Problem::not_found("delivery");
-    let is_its = delivery.len() <= 256 && delivery.split_once('~').is_some_and(|(of, _)| of == found.endpoint.id);
-    let is_name = !delivery.contains(|c: char| c == '/' || c.is_control());
-    let key = Some(DocumentKey::Delivery(delivery)).filter(|_| is_its && is_name).ok_or_else(missing)?;
-    let record = api.store().read(&key).await?.ok_or_else(missing)?;
-    let (delivery, version) = Delivery::of(&record).ok_or_else(missing)?;
-    let pending = || Problem::new(Kind::Conflict, "it is not over yet: it is tried again by itself");
-    let mut writes = delivery.clone().replay(version, clock::now()).ok_or_else(pending)?;
-    writes.push(noted(&who, "webhook.replay", &found.endpoint));
-    let shown =
-        Delivery { state: DeliveryState::Pending, reason: None, ended_at: None, next_attempt_at: Some(clock::now()), ..delivery };
-    under_way(&api, shown, writes).await
-}
-
-async fn under_way(api: &Api, delivery: Delivery, writes: Vec<Write>) -> Result<Response, Problem> {
-    if !api.store().commit(writes).await?.is_applied() {
-        return Err(Problem::new(Kind::Conflict, "it is under way already"));
-    }
-    Ok((StatusCode::ACCEPTED, Json(DeliveryView::from(delivery))).into_response())
-}
-
 fn tagged(view: WebhookView) -> Response {
     ([(header::ETAG, view.etag.clone())], Json(view)).into_response()
-}
-
-fn enabled(endpoint: &Endpoint) -> Result<(), Problem> {
-    if endpoint.is_enabled {
-        Ok(())
-    } else {
-        Err(Problem::new(Kind::Conflict, "the endpoint is switched off: switch it on first"))
-    }
 }
 
 fn contended() -> Problem {
@@ -452,14 +218,14 @@ fn admits(principal: &Principal, endpoint: &Endpoint) -> bool {
     }
 }
 
-async fn find(api: &Api, principal: &Principal, id: &str) -> Result<Read, Problem> {
+pub(crate) async fn find(api: &Api, principal: &Principal, id: &str) -> Result<Read, Problem> {
     let is_id = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !id.starts_with("__");
     let missing = || Problem::not_found("webhook");
     let found = if is_id { endpoint::read(api.store(), id).await? } else { None };
     found.filter(|read| admits(principal, &read.endpoint)).ok_or_else(missing)
 }
 
-fn noted(who: &Who, action: &'static str, endpoint: &Endpoint) -> Write {
+pub(crate) fn noted(who: &Who, action: &'static str, endpoint: &Endpoint) -> Write {
     let entry = Entry { action, target: &endpoint.id, organization: &endpoint.organization, request_id: &who.request_id };
     audit::write(&who.principal, &entry, clock::now())
 }

@@ -8,8 +8,11 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, HeaderName, Method, Request, StatusCode, header};
 use axum::response::Response;
+use data_encoding::HEXLOWER;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 /// Largest answer that is read whole: a long call's `timeline.json` fits.
@@ -29,6 +32,12 @@ const HANDED_ON: [HeaderName; 8] = [
 ];
 /// What Identity-Aware Proxy says of whoever it let through.
 pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-goog-iap-jwt-assertion");
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// For so long a form waits for the answer to itself that was sent a moment before.
+const UNDER_WAY: Duration = Duration::from_secs(20);
+/// Between two looks whether that is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// For a change whose answer shows a secret: the API does not remember it for a repetition.
 pub(crate) const NOT_REMEMBERED: &str = "";
@@ -161,18 +170,35 @@ impl Client {
         is_there.then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A change. `once` names the form that asks for it: sent twice, it is done once.
+    /// A change. `once` names the form that asks for it: sent twice as it is, it is done once.
     pub(crate) async fn post(&self, path: &str, once: &str, body: Value) -> Result<Answer, Refusal> {
-        let key = (HeaderName::from_static("idempotency-key"), format!("portal-{once}"));
-        self.ask(Method::POST, path, if once.is_empty() { &[] } else { std::slice::from_ref(&key) }, Some(body)).await
+        self.once(path, once, "", body).await
     }
 
     /// A change without a body of what was read under `etag`.
     pub(crate) async fn post_on(&self, path: &str, once: &str, etag: &str) -> Result<Answer, Refusal> {
-        let tag = (header::IF_MATCH, etag.to_owned());
-        let key = (HeaderName::from_static("idempotency-key"), format!("portal-{once}"));
-        let more: Vec<_> = [tag, key].into_iter().filter(|(_, value)| !value.is_empty() && value != "portal-").collect();
-        self.ask(Method::POST, path, &more, Some(json!({}))).await
+        self.once(path, once, etag, json!({})).await
+    }
+
+    /// Goes on where the browser does not wait for it: of a button that is pressed twice the first request is given up by the browser,
+    /// and the second one gets its answer.
+    async fn once(&self, path: &str, once: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
+        let key = if once.is_empty() { String::new() } else { key_of(once, path, etag, &body) };
+        let headers = [(header::IF_MATCH, etag.to_owned()), (IDEMPOTENCY_KEY, key)];
+        let more: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let (client, path) = (self.clone(), path.to_owned());
+        let asking = tokio::spawn(async move {
+            let give_up = Instant::now() + UNDER_WAY;
+            loop {
+                match client.ask(Method::POST, &path, &more, Some(body.clone())).await {
+                    Err(refusal) if &*refusal.slug == "in-progress" && Instant::now() < give_up => {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                    answered => return answered,
+                }
+            }
+        });
+        asking.await.unwrap_or_else(|_| Err(Refusal::of(StatusCode::INTERNAL_SERVER_ERROR, "Something broke on our side", "")))
     }
 
     /// A change of what was read under `etag`.
@@ -187,10 +213,21 @@ impl Client {
         self.ask(Method::PUT, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, Some(body)).await
     }
 
-    /// A deletion.
-    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Refusal> {
-        self.ask(Method::DELETE, path, &[], None).await
+    /// A deletion; with an `etag`, of what was read under it alone.
+    pub(crate) async fn delete(&self, path: &str, etag: &str) -> Result<Answer, Refusal> {
+        let tag = (header::IF_MATCH, etag.to_owned());
+        self.ask(Method::DELETE, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, None).await
     }
+}
+
+/// The key of a form as it was filled in: other contents, and another form of the same page, are another request.
+fn key_of(once: &str, path: &str, etag: &str, body: &Value) -> String {
+    let mut digest = Sha256::new();
+    for part in [once, path, etag, &body.to_string()] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    format!("portal-{}", HEXLOWER.encode(&digest.finalize()))
 }
 
 /// An id as one segment of a path.

@@ -29,6 +29,13 @@ pub(crate) struct ConfirmPage {
     error: String,
 }
 
+impl ConfirmPage {
+    /// Of what was read under this tag.
+    pub(crate) fn on(self, etag: String) -> Self {
+        Self { etag, ..self }
+    }
+}
+
 fn bot_path(id: &str) -> String {
     format!("/v1/bots/{}", segment(id))
 }

@@ -113,6 +113,7 @@ fn pages() -> Router<Arc<Portal>> {
         .route("/portal/keys/{id}/revoke", get(keys::ask_revoke).post(keys::revoke))
         .route("/portal/limits", get(limits::list))
         .route("/portal/limits/{organization}", get(limits::ask).post(limits::change))
+        .route("/portal/limits/{organization}/default", get(limits::ask_default).post(limits::to_default))
         .route("/portal/audit", get(audit::show))
         .route("/portal/assets/{name}", get(assets::file))
         .route("/portal/{*rest}", get(page::nothing_here))

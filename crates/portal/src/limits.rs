@@ -1,4 +1,5 @@
-//! What organizations may have and what they have of it; and changing that, in two steps: a form, and what it will mean.
+//! What organizations may have and what they have of it; and changing that, in two steps: a form, and what it will mean; and the way
+//! back to what everybody may have.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::client::{Refusal, query, segment};
+use crate::confirm::{Question, asked};
 use crate::page::{Frame, refused_to, show as page_of};
 use crate::shapes::{Capacity, Limits, Organizations, Use};
 use crate::visit::{Fields, Posted, Visit, done};
@@ -81,6 +83,10 @@ fn address(organization: &str) -> String {
     format!("{LIST}/{}", segment(organization))
 }
 
+fn default_of(organization: &str) -> String {
+    format!("{}/default", address(organization))
+}
+
 /// Those with limits of their own, and on the first page those that have bots without any.
 fn rows(visit: &Visit, own: Vec<Limits>, uses: Vec<Use>, is_first: bool) -> Vec<Row> {
     let mut used: BTreeMap<String, Use> = uses.into_iter().map(|one| (one.organization.clone(), one)).collect();
@@ -133,6 +139,8 @@ struct LimitPage {
     /// As they would be; empty while they are being chosen.
     wanted: String,
     consequence: &'static str,
+    /// Where its own limits are taken back; empty where it has none.
+    way_back: String,
 }
 
 impl LimitPage {
@@ -159,6 +167,7 @@ impl LimitPage {
             present: words(present),
             wanted: String::new(),
             consequence: "",
+            way_back: if present.is_own { default_of(&present.organization) } else { String::new() },
         }
     }
 
@@ -259,6 +268,33 @@ pub(crate) async fn change(Path(organization): Path<String>, Posted { visit, fie
             let reasons = if refusal.errors.is_empty() { vec![refusal.detail] } else { refusal.errors };
             LimitPage::new(&visit, &now, fields).refuse(&visit, reasons)
         }
+        Err(refusal) => refused_to(&visit, &refusal, &address(&organization)),
+    }
+}
+
+/// "Back to the default?"
+pub(crate) async fn ask_default(visit: Visit, Path(organization): Path<String>) -> Response {
+    let found = async { Ok((present(&visit, &organization).await?, visit.client.get::<Capacity>("/v1/capacity").await?)) };
+    let (own, capacity) = match found.await {
+        Ok(found) => found,
+        Err(refusal) => return refused_to(&visit, &refusal, LIST),
+    };
+    let usual = words(&capacity.limits.organization);
+    let text = format!("Take {} from {organization}, and go back to the default: {usual}?", words(&own));
+    let consequence = if own.is_own {
+        "It holds for bots that are not sent yet, within half a minute. Bots that run go on to their ends, even above it."
+    } else {
+        "It has no limits of its own; nothing will happen."
+    };
+    let question = Question { verb: "Back to the default", text, consequence };
+    let page = asked(&visit, "limits", question, address(&organization));
+    page_of(&visit, StatusCode::OK, &page.on(own.etag))
+}
+
+/// Goes back, if the limits are still those that were shown.
+pub(crate) async fn to_default(Path(organization): Path<String>, Posted { visit, fields }: Posted) -> Response {
+    match visit.client.delete(&path(&organization), fields.get("etag")).await {
+        Ok(_) => done(LIST, "defaults"),
         Err(refusal) => refused_to(&visit, &refusal, &address(&organization)),
     }
 }

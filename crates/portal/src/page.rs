@@ -129,6 +129,7 @@ fn notice(did: &str) -> &'static str {
         "saved" => "Saved.",
         "deleted" => "Deleted.",
         "limits" => "The limits were set. They hold within half a minute.",
+        "defaults" => "The organization has no limits of its own any more. The default holds within half a minute.",
         "revoked" => "The key was revoked.",
         _ => "",
     }

@@ -356,6 +356,7 @@ pub(crate) struct QueueEntry {
 #[serde(default)]
 pub(crate) struct Webhook {
     pub(crate) id: String,
+    pub(crate) etag: String,
     pub(crate) url: String,
     pub(crate) event_types: Vec<String>,
     pub(crate) organization: Option<String>,
@@ -391,6 +392,8 @@ pub(crate) struct Delivery {
     pub(crate) state: String,
     pub(crate) reason: Option<String>,
     pub(crate) next_attempt_at: At,
+    pub(crate) ended_at: At,
+    pub(crate) attempt_count: u32,
     pub(crate) attempts: Vec<Attempt>,
 }
 

@@ -4,8 +4,10 @@ use askama::Template;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::client::{NOT_REMEMBERED, Refusal, given, object, query, segment};
 use crate::confirm::{Question, asked};
@@ -131,6 +133,8 @@ struct TryRow {
 
 struct DeliveryRow {
     id: String,
+    /// Names the form that sends it again.
+    once: String,
     event: String,
     at: Option<Stamp>,
     state: String,
@@ -153,8 +157,16 @@ fn tried(attempt: &Attempt, zone: &Zone) -> TryRow {
     }
 }
 
-fn delivery(delivery: Delivery, zone: &Zone) -> DeliveryRow {
+/// A form within a part of the page that renews itself is named by what it shows: by chance alone, each look would be news. Once what
+/// it shows has changed, it is another form.
+fn once(delivery: &Delivery, etag: &str) -> String {
+    let shown = format!("{etag} {} {:?}", delivery.attempt_count, delivery.ended_at);
+    HEXLOWER.encode(&Sha256::digest(shown.as_bytes())[..16])
+}
+
+fn delivery(delivery: Delivery, etag: &str, zone: &Zone) -> DeliveryRow {
     DeliveryRow {
+        once: once(&delivery, etag),
         tone: match delivery.state.as_str() {
             "delivered" => "good",
             "pending" => "busy",
@@ -204,7 +216,7 @@ pub(crate) async fn one(visit: Visit, Path(id): Path<String>, Query(place): Quer
     let page = WebhookPage {
         frame: Frame::new(&visit, "webhooks", "Webhook").live("/portal/live"),
         row: Row::of(&webhook, &visit.zone),
-        deliveries: deliveries.into_iter().map(|one| delivery(one, &visit.zone)).collect(),
+        deliveries: deliveries.into_iter().map(|one| delivery(one, &webhook.etag, &visit.zone)).collect(),
         can_change: visit.is_admin(),
         first: if place.cursor.is_empty() { String::new() } else { address("") },
         next: next.map(|cursor| address(&cursor)).unwrap_or_default(),
@@ -249,7 +261,7 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
             client.post(&format!("{path}/rotate"), NOT_REMEMBERED, json!({})).await.map(|answer| secret(&visit, answer.body))
         }
         "enable" => enable(client, &path).await.map(|()| done(&back, "saved")),
-        "delete" => client.delete(&path).await.map(|_| done(LIST, "deleted")),
+        "delete" => client.delete(&path, "").await.map(|_| done(LIST, "deleted")),
         _ => Err(Refusal::of(
             StatusCode::NOT_FOUND,
             "There is no such page",

@@ -14,6 +14,11 @@ use std::time::Duration;
 use bot_store::outbox::{CAPACITY_EXHAUSTED, Event};
 
 use crate::post::{Answer, Outcome};
+#[cfg(any(feature = "alerts-sns", feature = "alerts-pubsub"))]
+use crate::trust;
+#[cfg(any(feature = "alerts-sns", feature = "alerts-pubsub"))]
+use crate::trust::files::Believing;
+use crate::trust::files::Trust;
 
 /// One alert of a kind in this time; a period begins at its multiples.
 pub const PERIOD_SECS: i64 = 600;
@@ -50,29 +55,29 @@ pub enum AlertError {
 
 impl Alert {
     /// A topic of AWS SNS by its ARN. Credentials are those of the environment, of the web identity, or of the instance.
-    /// `AWS_ENDPOINT_URL_SNS` names another server.
+    /// `AWS_ENDPOINT_URL_SNS` names another server. `trust` counts for the topic's service; credentials are found with the platform's roots.
     #[cfg(feature = "alerts-sns")]
-    pub fn sns(arn: &str) -> Result<Self, AlertError> {
-        Ok(Self { topic: Arc::new(Topic::Sns(sns::Sns::new(arn, std::env::var("AWS_ENDPOINT_URL_SNS").ok())?)) })
+    pub fn sns(arn: &str, trust: &Trust) -> Result<Self, AlertError> {
+        Ok(Self { topic: Arc::new(Topic::Sns(sns::Sns::new(arn, std::env::var("AWS_ENDPOINT_URL_SNS").ok(), trust)?)) })
     }
 
     /// Refused: the program was built without it.
     #[cfg(not(feature = "alerts-sns"))]
-    pub fn sns(_arn: &str) -> Result<Self, AlertError> {
+    pub fn sns(_arn: &str, _trust: &Trust) -> Result<Self, AlertError> {
         Err(AlertError::NotBuilt("alerts-sns"))
     }
 
     /// A topic of Google Pub/Sub, `projects/{project}/topics/{topic}`, with the Application Default Credentials.
-    /// `PUBSUB_EMULATOR_HOST` names a local server without credentials.
+    /// `PUBSUB_EMULATOR_HOST` names a local server without credentials. `trust` as with SNS.
     #[cfg(feature = "alerts-pubsub")]
-    pub fn pubsub(name: &str) -> Result<Self, AlertError> {
+    pub fn pubsub(name: &str, trust: &Trust) -> Result<Self, AlertError> {
         let emulator = std::env::var("PUBSUB_EMULATOR_HOST").ok().filter(|host| !host.is_empty());
-        Ok(Self { topic: Arc::new(Topic::PubSub(pubsub::PubSub::new(name, emulator)?)) })
+        Ok(Self { topic: Arc::new(Topic::PubSub(pubsub::PubSub::new(name, emulator, trust)?)) })
     }
 
     /// Refused: the program was built without it.
     #[cfg(not(feature = "alerts-pubsub"))]
-    pub fn pubsub(_name: &str) -> Result<Self, AlertError> {
+    pub fn pubsub(_name: &str, _trust: &Trust) -> Result<Self, AlertError> {
         Err(AlertError::NotBuilt("alerts-pubsub"))
     }
 
@@ -118,8 +123,8 @@ fn failed(outcome: Outcome, excerpt: String) -> Answer {
 
 /// The client of a topic.
 #[cfg(any(feature = "alerts-sns", feature = "alerts-pubsub"))]
-fn client() -> Result<reqwest::Client, AlertError> {
-    let built = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+fn client(trust: &Trust) -> Result<Believing, AlertError> {
+    let built = Believing::new(trust, || reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()));
     built.map_err(|error| AlertError::Client(error.to_string()))
 }
 
@@ -128,7 +133,12 @@ fn client() -> Result<reqwest::Client, AlertError> {
 async fn answered(sent: Result<reqwest::Response, reqwest::Error>) -> Answer {
     let response = match sent {
         Ok(response) => response,
-        Err(error) => return failed(Outcome::Unreachable, error.without_url().to_string()),
+        Err(error) => {
+            return match trust::untrusted(&error) {
+                Some(reason) => failed(Outcome::Untrusted, reason.into()),
+                None => failed(Outcome::Unreachable, error.without_url().to_string()),
+            };
+        }
     };
     let status = response.status();
     let outcome = if status.is_success() { Outcome::Accepted } else { Outcome::Refused };

@@ -24,3 +24,4 @@ pub mod trust;
 pub use address::Allowed;
 pub use engine::{Pace, Webhooks};
 pub use trust::Authorities;
+pub use trust::files::{Believing, Trust};

@@ -20,7 +20,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::address::Allowed;
 use crate::signature::{Secret, header};
 use crate::target::{Target, TargetError};
-use crate::trust::{self, Authorities};
+use crate::trust;
+use crate::trust::files::{Believing, Trust};
 
 /// Of an answer, what is read at most.
 const MOST_ANSWER_BYTES: usize = 4 * 1_024;
@@ -99,14 +100,14 @@ pub type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<V
 
 /// A client that dials nothing which is not allowed.
 pub struct Poster {
-    http: reqwest::Client,
+    http: Believing,
     allowed: Allowed,
     deadline: Duration,
 }
 
 impl Poster {
     /// With this machine's own resolver. `deadline` is for a whole try.
-    pub fn new(allowed: Allowed, authorities: &Authorities, deadline: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(allowed: Allowed, trust: impl Into<Trust>, deadline: Duration) -> Result<Self, reqwest::Error> {
         let turns = Arc::new(Semaphore::new(LOOKUPS_AT_ONCE));
         let system: Lookup = Arc::new(move |name| {
             let turns = Arc::clone(&turns);
@@ -115,29 +116,29 @@ impl Poster {
                 Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
             })
         });
-        Self::with_lookup(allowed, authorities, deadline, system)
+        Self::with_lookup(allowed, trust, deadline, system)
     }
 
     /// With another resolver.
     pub fn with_lookup(
         allowed: Allowed,
-        authorities: &Authorities,
+        trust: impl Into<Trust>,
         deadline: Duration,
         lookup: Lookup,
     ) -> Result<Self, reqwest::Error> {
-        let guard = Guard { allowed: allowed.clone(), lookup };
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            .connect_timeout(deadline / 3)
-            .pool_max_idle_per_host(2)
-            .pool_idle_timeout(Duration::from_secs(20))
-            .dns_resolver(Arc::new(guard))
-            .tls_certs_merge(authorities.certificates())
-            .build()?;
+        let guard = Arc::new(Guard { allowed: allowed.clone(), lookup });
+        let http = Believing::new(trust, move || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .http1_only()
+                .connect_timeout(deadline / 3)
+                .pool_max_idle_per_host(2)
+                .pool_idle_timeout(Duration::from_secs(20))
+                .dns_resolver(Arc::clone(&guard))
+        })?;
         Ok(Self { http, allowed, deadline })
     }
 
@@ -156,6 +157,7 @@ impl Poster {
         let timestamp = now.timestamp();
         let request = self
             .http
+            .client()
             .post(target.url().clone())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, AGENT)
@@ -219,18 +221,17 @@ fn cleaned(bytes: &[u8]) -> String {
 
 /// Says what failed without the address, which may hold a token.
 fn of_error(error: &reqwest::Error) -> Answer {
+    if let Some(reason) = trust::untrusted(error) {
+        return Answer::failed(Outcome::Untrusted, reason);
+    }
     let mut cause = error.source();
     while let Some(found) = cause {
         if found.downcast_ref::<Forbidden>().is_some() {
             return Answer::failed(Outcome::Forbidden, Forbidden.to_string());
         }
         if let Some(io) = found.downcast_ref::<io::Error>() {
-            let inner = innermost(io);
-            if inner.is_some_and(|inner| inner.is::<Forbidden>()) {
+            if trust::innermost(io).is_some_and(|inner| inner.is::<Forbidden>()) {
                 return Answer::failed(Outcome::Forbidden, Forbidden.to_string());
-            }
-            if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return Answer::failed(Outcome::Untrusted, trust::reason(tls));
             }
             if io.kind() == io::ErrorKind::ConnectionRefused {
                 return Answer::failed(Outcome::Unreachable, "the connection was refused");
@@ -247,12 +248,6 @@ fn of_error(error: &reqwest::Error) -> Answer {
         "the connection broke off before the answer"
     };
     Answer::failed(Outcome::Unreachable, text)
-}
-
-/// What an error of a connection is about: hyper wraps the resolver's own error, and TLS's twice. `source` passes over what is wrapped.
-fn innermost(io: &io::Error) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
-    let inner = io.get_ref()?;
-    inner.downcast_ref::<io::Error>().map_or(Some(inner), innermost)
 }
 
 /// No address of the name may be dialled.

@@ -1,15 +1,19 @@
-//! Whose certificates are believed besides the platform's roots, and why a certificate was not. Pure; reads no file.
+//! Whose certificates are believed besides the platform's roots, and why a certificate was not. Pure; what reads files is [`files`].
 //!
 //! An authority that is named here changes nothing of what may be dialled ([`crate::address`]): it vouches for names alone.
 
+pub mod files;
+
+use std::error::Error as _;
 use std::fmt;
+use std::io;
 
 use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, Error, RootCertStore};
 
-/// Certificates of private authorities: `WEBHOOK_CA_FILE`.
+/// Certificates of private authorities: what `TRUSTED_CA_FILE` and `WEBHOOK_CA_FILE` name.
 #[derive(Clone, Default)]
 pub struct Authorities(Vec<Certificate>);
 
@@ -57,8 +61,27 @@ impl fmt::Debug for Authorities {
     }
 }
 
+/// Why a request failed that failed for TLS, in an operator's words.
+pub fn untrusted(error: &reqwest::Error) -> Option<&'static str> {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        let inner = found.downcast_ref::<io::Error>().and_then(innermost);
+        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
+            return Some(reason(tls));
+        }
+        cause = found.source();
+    }
+    None
+}
+
+/// What an error of a connection is about: hyper wraps the resolver's own error, and TLS's twice. `source` passes over what is wrapped.
+pub(crate) fn innermost(io: &io::Error) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+    let inner = io.get_ref()?;
+    inner.downcast_ref::<io::Error>().map_or(Some(inner), innermost)
+}
+
 /// Why TLS came to nothing, in an operator's words; none of them names the host, for the name may be a secret's place.
-pub(crate) fn reason(error: &Error) -> &'static str {
+fn reason(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),
         Error::NoCertificatesPresented => "it showed no certificate",
@@ -71,7 +94,8 @@ pub(crate) fn reason(error: &Error) -> &'static str {
 fn of_certificate(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::UnknownIssuer => {
-            "its certificate is of an authority that is not trusted; the operator can name a private one (WEBHOOK_CA_FILE)"
+            "its certificate is of an authority that is not trusted; the operator can name a private one (TRUSTED_CA_FILE, or \
+             WEBHOOK_CA_FILE for receivers of webhooks alone)"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another name"

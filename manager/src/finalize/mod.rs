@@ -9,6 +9,7 @@ mod manifest;
 mod people;
 mod pointers;
 mod publish;
+mod salvage;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use make::make;
 use manifest::manifest;
 pub use pointers::write_pointers;
 use publish::{publish, ready};
+pub use salvage::{Salvaged, salvage};
 
 /// The timeline's event of a bot that is out of the call.
 pub const LEFT_THE_CALL: &str = "left_the_call";

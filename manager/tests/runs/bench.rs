@@ -246,6 +246,16 @@ pub(crate) fn record(session: &Path, number: u32, capture: &Capture) {
 
 /// Frames that decode, and everything that the decoder complained about.
 pub(crate) fn decoded(file: &Path) -> (u64, String) {
+    decoded_in(file, &[])
+}
+
+/// The same of a file whose frames come as its browser had them: two may lie within what would be one tick at its mean rate, which ffmpeg
+/// takes for the clock of what it decodes to.
+pub(crate) fn decoded_by_its_own_clock(file: &Path) -> (u64, String) {
+    decoded_in(file, &["-enc_time_base", "1/90000"])
+}
+
+fn decoded_in(file: &Path, clock: &[&str]) -> (u64, String) {
     let text = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).arg(file).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -253,8 +263,9 @@ pub(crate) fn decoded(file: &Path) -> (u64, String) {
     let count =
         ["-v", "quiet", "-select_streams", "v", "-count_frames", "-of", "csv=p=0", "-show_entries", "stream=nb_read_frames"];
     let frames = text("ffprobe", &count).trim().trim_end_matches(',').parse().unwrap_or(0);
-    let output =
-        Command::new("ffmpeg").args(["-nostdin", "-v", "warning", "-i"]).arg(file).args(["-f", "null", "-"]).output().unwrap();
+    let mut decode = Command::new("ffmpeg");
+    decode.args(["-nostdin", "-v", "warning", "-i"]).arg(file).args(clock).args(["-f", "null", "-"]);
+    let output = decode.output().unwrap();
     (frames, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -10,7 +10,7 @@ use bot_model::outcome::OutcomeKind;
 use manager::record::record;
 use rustix::process::Signal;
 
-use crate::bench::{Bench, PART_FRAMES, PART_SECS, close, decoded, loudest, never, told};
+use crate::bench::{Bench, PART_FRAMES, PART_SECS, close, decoded, decoded_by_its_own_clock, loudest, never, told};
 use crate::browser::media_recorder;
 use crate::image::{H264, Image, VP8, VP9, mp4, webm};
 use crate::process::{LIMIT, Manager, program, until};
@@ -88,7 +88,7 @@ async fn what_a_real_browser_s_recorder_makes_becomes_both_files() {
         let instance = bench.instance().await.instance;
         assert_eq!((instance.phase, outcome(&instance)), (Phase::Done, OutcomeKind::Ended), "{codec}");
         let (video, audio) = (bench.file(ObjectName::Video), bench.file(ObjectName::Audio));
-        let (frames, complaints) = decoded(&video);
+        let (frames, complaints) = decoded_by_its_own_clock(&video);
         assert!(frames >= 20 && complaints.is_empty(), "{codec}: {frames} frames, {complaints}");
         let (picture, sound) = (told(&video, "v", "duration"), told(&audio, "a", "duration"));
         assert!(close(picture, PART_SECS, 1.0) && close(sound, PART_SECS, 1.0), "{codec}: {picture} s and {sound} s");

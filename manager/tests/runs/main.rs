@@ -14,6 +14,7 @@ mod pointers;
 mod process;
 mod quality;
 mod retained;
+mod salvage;
 mod sidecar;
 mod stopped;
 mod undrained;

@@ -90,15 +90,21 @@ impl Page {
         Ok(id)
     }
 
-    /// Moves the mouse there in a few steps and clicks.
+    /// Moves the mouse there in a few steps and clicks, whatever lies there by then.
     pub async fn click(&self, at: Point) -> Result<(), CdpError> {
         self.move_mouse(at).await?;
+        self.press_button(at).await
+    }
+
+    /// Presses the mouse's button where the mouse is.
+    pub(crate) async fn press_button(&self, at: Point) -> Result<(), CdpError> {
         self.mouse_event("mousePressed", at, 1).await?;
         sleep(Duration::from_millis(40)).await;
         self.mouse_event("mouseReleased", at, 0).await
     }
 
-    async fn move_mouse(&self, to: Point) -> Result<(), CdpError> {
+    /// In a few steps, as a hand does.
+    pub(crate) async fn move_mouse(&self, to: Point) -> Result<(), CdpError> {
         const STEPS: u32 = 6;
         let mut mouse = self.mouse.lock().await;
         let from = *mouse;
@@ -118,9 +124,8 @@ impl Page {
         self.call("Input.dispatchMouseEvent", params, QUICK).await.map(drop)
     }
 
-    /// Replaces the content of the field at `at`.
-    pub async fn fill(&self, at: Point, text: &str) -> Result<(), CdpError> {
-        self.click(at).await?;
+    /// Replaces the content of the field that has the focus.
+    pub(crate) async fn type_over(&self, text: &str) -> Result<(), CdpError> {
         let mut select = key("keyDown", "a", "KeyA", 65);
         select["modifiers"] = json!(2);
         select["commands"] = json!(["selectAll"]);
@@ -130,7 +135,7 @@ impl Page {
     }
 
     /// Presses Enter.
-    pub async fn press_enter(&self) -> Result<(), CdpError> {
+    pub(crate) async fn press_enter(&self) -> Result<(), CdpError> {
         let mut down = key("keyDown", "Enter", "Enter", 13);
         down["text"] = json!("\r");
         self.call("Input.dispatchKeyEvent", down, QUICK).await?;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::decide::{Decision, History, Observed, decide};
 use super::pack::{Fill, Meaning, Pack, Step, StepPhase};
+use super::press::Hand;
 use super::probe::{Possible, Probe, Seen};
 use crate::browser::{CdpError, Page};
 use crate::session::people::Crowd;
@@ -44,16 +45,23 @@ pub struct Engine {
     done: HashMap<String, Done>,
 }
 
+/// What came of a step so far.
 #[derive(Debug, Clone, Copy)]
 struct Done {
     at: Instant,
     times: u32,
+    misses: u32,
+    rests: Duration,
 }
 
 /// A page that never finishes loading is looked at anyway after this.
 const LOADING: Duration = Duration::from_secs(8);
 /// A step that shows no effect is done this often before the bot asks to join without it.
 const PATIENCE: u32 = 4;
+/// A step that missed is tried again after this: the page is busy changing.
+const MISSED_RESTS: Duration = Duration::from_millis(300);
+/// A step that misses so often is not waited for any longer.
+const MISSES: u32 = 20;
 
 impl Engine {
     /// For a page that was just opened; `practice_host` is the practice room's host and port.
@@ -107,7 +115,7 @@ impl Engine {
 
     /// Names of the steps that were done so far.
     pub fn done_steps(&self) -> impl Iterator<Item = String> {
-        self.done.keys().cloned()
+        self.done.iter().filter(|(_, done)| done.times > 0).map(|(name, _)| name.clone())
     }
 
     /// One look, one decision, at most one step.
@@ -172,30 +180,48 @@ impl Engine {
     }
 
     async fn do_step(&mut self, seen: &Seen, phases: &[StepPhase]) -> Result<Option<String>, CdpError> {
-        let Some((step, at)) = self.possible(seen, phases) else { return Ok(None) };
-        match step.fill {
-            Some(Fill::DisplayName) => self.page.fill(at.at, &self.display_name).await?,
-            Some(Fill::Passcode) => self.page.fill(at.at, self.passcode.as_deref().unwrap_or_default()).await?,
-            Some(Fill::Greeting) => {
-                // Taken first: a greeting that may have been posted is not posted again.
-                let greeting = self.greeting.take().unwrap_or_default();
-                self.has_greeted = true;
-                self.page.fill(at.at, &greeting).await?;
-                self.page.press_enter().await?;
-            }
-            None => self.page.click(at.at).await?,
+        let Some(step) = self.possible(seen, phases) else { return Ok(None) };
+        let (page, probe) = (self.page.clone(), self.probe.clone());
+        let hand = Hand::on(&page, &probe, &step.name);
+        let outcome = match step.fill {
+            Some(_) => hand.enter().await?,
+            None => hand.press().await?,
+        };
+        let before = self.done.get(&step.name).copied();
+        let (times, misses) = before.map_or((0, 0), |done| (done.times, done.misses));
+        if let Err(missed) = outcome {
+            tracing::debug!(step = step.name, reason = %missed, "step not done");
+            let done = Done { at: Instant::now(), times, misses: misses + 1, rests: MISSED_RESTS };
+            self.done.insert(step.name, done);
+            return Ok(None);
         }
-        let times = self.done.get(&step.name).map_or(0, |done| done.times) + 1;
-        self.done.insert(step.name.clone(), Done { at: Instant::now(), times });
+        if let Some(fill) = step.fill {
+            let text = self.text_of(fill);
+            hand.write(&text, fill == Fill::Greeting).await?;
+        }
+        let done = Done { at: Instant::now(), times: times + 1, misses, rests: Duration::from_secs(step.again_after_secs) };
+        self.done.insert(step.name.clone(), done);
         if step.asks_to_join {
             self.history.asked(self.opened_at.elapsed());
         }
         Ok(Some(step.name))
     }
 
+    /// What to write. A greeting is taken: one that may have been posted is not posted again.
+    fn text_of(&mut self, fill: Fill) -> String {
+        match fill {
+            Fill::DisplayName => self.display_name.clone(),
+            Fill::Passcode => self.passcode.clone().unwrap_or_default(),
+            Fill::Greeting => {
+                self.has_greeted = true;
+                self.greeting.take().unwrap_or_default()
+            }
+        }
+    }
+
     /// The first step that may be done. A covered target waits for what covers it to be dismissed, and asking to
     /// join waits for the steps before it: the microphone must be off by then.
-    fn possible<'a>(&self, seen: &'a Seen, phases: &[StepPhase]) -> Option<(Step, &'a Possible)> {
+    fn possible(&self, seen: &Seen, phases: &[StepPhase]) -> Option<Step> {
         let mut pending = false;
         for possible in &seen.steps {
             let Some(step) = self.pack.step.iter().find(|step| step.name == possible.name) else { continue };
@@ -205,11 +231,11 @@ impl Engine {
                 continue;
             }
             let done = self.done.get(&step.name);
-            let resting = done.is_some_and(|done| done.at.elapsed() < Duration::from_secs(step.again_after_secs));
+            let resting = done.is_some_and(|done| done.at.elapsed() < done.rests);
             if possible.reachable && !resting && !(step.asks_to_join && pending) {
-                return Some((step.clone(), possible));
+                return Some(step.clone());
             }
-            pending |= step.phase == StepPhase::Joining && done.is_none_or(|done| done.times < PATIENCE);
+            pending |= step.phase == StepPhase::Joining && done.is_none_or(|done| done.times < PATIENCE && done.misses < MISSES);
         }
         None
     }

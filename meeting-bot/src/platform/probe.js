@@ -1,75 +1,7 @@
 // Which of a pack's signals does this page show? Read-only: looks, never touches.
-// Called with the pack's probe specification, returns a plain object (see probe.rs).
-// Frames of the page's own origin are looked into as if they were part of the page; frames of other origins cannot be.
-(function (spec) {
-  const plain = (text) => (text || '').replace(/[\u2018\u2019\u02bc\u2032]/g, "'").replace(/[\u200b\u200c\u200d\u2060\ufeff\u00ad]/g, '').replace(/\s+/g, ' ').trim();
-  const folded = (text) => plain(text).toLowerCase();
-  const problems = [];
-  const rendered = (element) => !element.checkVisibility || element.checkVisibility({ visibilityProperty: true });
-  const visible = (element, least) => {
-    const box = element.getBoundingClientRect();
-    const [width, height] = least || [1, 1];
-    return box.width >= width && box.height >= height && rendered(element);
-  };
-
-  // --- the page and its frames: each with the place of its upper left corner in the page ---------------------------
-  const places = [];
-  let foreign = 0;
-  const enter = (root, x, y, frame) => {
-    places.push({ root, x, y, frame });
-    if (places.length > 20) return;
-    for (const inner of root.querySelectorAll('iframe, frame')) {
-      if (!visible(inner)) continue;
-      const box = inner.getBoundingClientRect();
-      let content = null;
-      try { content = inner.contentDocument; } catch (error) { content = null; }
-      if (content && content.body) {
-        const style = getComputedStyle(inner);
-        const pad = (side) => parseFloat(style[side]) || 0;
-        enter(content, x + box.left + inner.clientLeft + pad('paddingLeft'), y + box.top + inner.clientTop + pad('paddingTop'), inner);
-      } else if (!content && box.width * box.height > innerWidth * innerHeight / 4) {
-        foreign += 1;
-      }
-    }
-  };
-  enter(document, 0, 0, null);
-  const placeOf = (element) => places.find((place) => place.root === element.ownerDocument);
-
-  const find = (selector) => {
-    try { return places.flatMap(({ root }) => Array.from(root.querySelectorAll(selector))); } catch (error) { problems.push(selector); return []; }
-  };
-
-  // --- texts, without what people wrote themselves ---------------------------------------------------------------------
-  const written = new Set(spec.user_content.flatMap(find));
-  const above = new Set();
-  for (const element of written) for (let up = element.parentNode; up; up = up.parentNode) above.add(up);
-  const isWritten = (element) => { for (let up = element; up; up = up.parentNode) if (written.has(up)) return true; return false; };
-  const textOf = (node) => {
-    if (node.nodeType === 3) return node.data;
-    if (node.nodeType !== 1 || written.has(node)) return '';
-    const hidden = !rendered(node) && getComputedStyle(node).display !== 'contents';
-    if (hidden) return '';
-    if (!above.has(node)) return node.innerText === undefined ? node.textContent : node.innerText;
-    return Array.from(node.childNodes, textOf).join('\n');
-  };
-  let whole = null;
-  const pageText = () => (whole === null ? (whole = places.map(({ root }) => folded(root.body && textOf(root.body))).join(' \u0000 ')) : whole);
-  const label = (element) => folded(element.getAttribute('aria-label'));
-  const own = (element) => (element.innerText === undefined ? element.textContent : element.innerText);
-  const known = new Map();
-  const faces = (element) => {
-    if (!known.has(element)) known.set(element, [folded(own(element)), label(element)]);
-    return known.get(element);
-  };
-  const reads = (element, texts) => {
-    const [shown, said] = faces(element);
-    return texts.some((text) => folded(text) === shown || folded(text) === said);
-  };
-  const holdsText = (element, texts) => {
-    if (texts.length === 0) return false;
-    const [shown, said] = faces(element);
-    return texts.some((text) => shown.includes(folded(text)) || said.includes(folded(text)));
-  };
+// Called with the pack's probe specification and what sight.js sees, returns a plain object (see probe.rs).
+(function (spec, sight) {
+  const { plain, folded, problems, visible, places, foreign, find, isWritten, textOf, pageText, own, reads, holdsText, middle, targets, leaves, saying, memory } = sight;
 
   // --- states ------------------------------------------------------------------------------------------------------------
   const differs = !spec.hosts.some((host) => (host.startsWith('.') ? location.hostname.endsWith(host) : location.host === host));
@@ -160,36 +92,15 @@
   };
 
   // --- steps ---------------------------------------------------------------------------------------------------------------
-  const covered = (element, x, y) => {
-    const top = element.ownerDocument.elementFromPoint(x, y);
-    return !top || !(element.contains(top) || top.contains(element));
-  };
-  // Where an element's middle lies in the page, and whether something lies over it there or over its frame.
-  const middle = (element) => {
-    const { x: left, y: top, frame, root } = placeOf(element);
-    const view = root.defaultView || window;
-    let box = element.getBoundingClientRect();
-    if (box.bottom < 0 || box.top > view.innerHeight || box.right < 0 || box.left > view.innerWidth) {
-      element.scrollIntoView({ block: 'center', inline: 'center' });
-      box = element.getBoundingClientRect();
-    }
-    const x = box.left + box.width / 2, y = box.top + box.height / 2;
-    let reachable = !covered(element, x, y);
-    for (let f = frame; f && reachable; f = placeOf(f).frame) {
-      const outer = placeOf(f);
-      reachable = !covered(f, left + x - outer.x, top + y - outer.y);
-    }
-    return { x: left + x, y: top + y, reachable };
-  };
+  memory.found.clear();
   const place = (step) => {
     if (step.unless && find(step.unless).some((element) => visible(element))) return null;
-    const texts = step.target.text;
-    const targets = find(step.target.selector).filter((e) =>
-      visible(e) && !e.disabled && e.getAttribute('aria-disabled') !== 'true' && (texts.length === 0 || (reads(e, texts) && !isWritten(e))));
-    if (targets.length === 0) return null;
+    const found = targets(step).filter((element) => step.phase === 'leaving' || !leaves(element));
+    if (found.length === 0) return null;
     // Of dialogs that lie over each other, the uppermost one can be answered.
-    const places = targets.slice(0, 20).map((element) => ({ element, ...middle(element) }));
-    const { element, x, y, reachable } = places.find((found) => found.reachable) || places[0];
+    const where = found.slice(0, 20).map((element) => ({ element, ...middle(element) }));
+    const { element, x, y, reachable } = where.find((one) => one.reachable) || where[0];
+    memory.found.set(step.name, { element, says: saying(element) });
     // A passcode never leaves the page: its length is enough to see that the field is filled.
     const value = !('value' in element) ? null : step.fill === 'passcode' ? '*'.repeat(Math.min(element.value.length, 300)) : String(element.value);
     return { name: step.name, x, y, reachable, value };

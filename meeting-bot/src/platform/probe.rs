@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::pack::{Chat, Count, Meaning, Pack, Roster, Speaking, State, Step};
 use crate::browser::{CdpError, Page, Point};
 
-const SCRIPT: &str = include_str!("probe.js");
+const SIGHT: &str = include_str!("sight.js");
+const PROBE: &str = include_str!("probe.js");
+const PRESS: &str = include_str!("press.js");
 
 /// What one look at the page saw.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -91,10 +93,20 @@ struct Specification<'a> {
     steps: &'a [Step],
 }
 
+/// What a press asks the page.
+#[derive(Debug, Serialize)]
+pub(super) struct Ask<'a> {
+    /// One of `aim`, `focus`, `release`.
+    pub(super) what: &'a str,
+    /// The step's name.
+    pub(super) step: &'a str,
+}
+
 /// The compiled question.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    expression: String,
+    specification: String,
+    look: String,
 }
 
 impl Probe {
@@ -113,12 +125,20 @@ impl Probe {
         };
         // A pack was parsed from text, so it can be written as text.
         let specification = serde_json::to_string(&specification).unwrap_or_default();
-        Self { expression: format!("{}({specification})", SCRIPT.trim_end()) }
+        let look = format!("((spec) => ({PROBE})(spec, ({SIGHT})(spec)))({specification})");
+        Self { specification, look }
     }
 
     /// Looks once.
     pub async fn look(&self, page: &Page) -> Result<Seen, CdpError> {
-        let value = page.evaluate(&self.expression).await?;
+        let value = page.evaluate(&self.look).await?;
         serde_json::from_value(value).map_err(|_| CdpError::Incomplete { method: "Runtime.evaluate", what: "a probe's answer" })
+    }
+
+    /// Asks for a press on what the last look found.
+    pub(super) async fn ask(&self, page: &Page, ask: &Ask<'_>) -> Result<serde_json::Value, CdpError> {
+        let asked = serde_json::to_string(ask).unwrap_or_default();
+        let specification = &self.specification;
+        page.evaluate(&format!("((spec) => ({PRESS})(spec, () => ({SIGHT})(spec), {asked}))({specification})")).await
     }
 }

@@ -13,6 +13,7 @@ use meeting_bot::browser::{Browser, LaunchOptions};
 use meeting_bot::display::Display;
 use meeting_bot::doctor::find_browser;
 use meeting_bot::platform::pack::{Meaning, Pack};
+use meeting_bot::platform::press::Hand;
 use meeting_bot::platform::probe::{Probe, Seen};
 use meeting_bot::scratch::Scratch;
 use meeting_bot::sink::Sink;
@@ -75,6 +76,11 @@ impl Looker {
             }
             assert!(tokio::time::Instant::now() < deadline, "{address} did not load");
         }
+    }
+
+    /// A hand on what the last look found.
+    pub(crate) fn hand<'a>(&'a self, step: &'a str) -> Hand<'a> {
+        Hand::on(self.browser.page(), &self.probe, step)
     }
 
     /// What is shown now, without opening anything.

@@ -35,13 +35,13 @@ async fn a_client_in_a_frame_of_the_same_origin_is_seen_and_clicked() {
     let looker = Looker::start(Platform::Zoom, ZOOM).await;
     let seen = looker.look("framed").await;
     assert!(seen.meanings.contains(&Meaning::NamePrompt) && seen.meanings.contains(&Meaning::ReadyToJoin), "{seen:?}");
-    let step = |name: &str| seen.steps.iter().find(|step| step.name == name).unwrap();
-    assert!(step("ask_to_join").reachable);
-    looker.browser.page().fill(step("fill_name").at, "Recorder").await.unwrap();
+    assert!(seen.steps.iter().any(|step| step.name == "ask_to_join" && step.reachable));
+    looker.hand("fill_name").enter().await.unwrap().unwrap();
+    looker.hand("fill_name").write("Recorder", false).await.unwrap();
     let filled = looker.again().await;
     let field = filled.steps.iter().find(|step| step.name == "fill_name").unwrap();
     assert_eq!(field.value.as_deref(), Some("Recorder"));
-    looker.browser.page().click(step("ask_to_join").at).await.unwrap();
+    looker.hand("ask_to_join").press().await.unwrap().unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
     while !looker.again().await.meanings.contains(&Meaning::Lobby) {
         assert!(tokio::time::Instant::now() < deadline, "the click did not reach the button in the frame");

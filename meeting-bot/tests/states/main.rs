@@ -6,6 +6,7 @@ mod frames;
 mod jitsi;
 mod meet;
 mod people;
+mod press;
 mod teams;
 mod words;
 mod zoom;

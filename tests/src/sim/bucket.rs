@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bot_model::invariants::Violation;
+use bot_store::clock::simulated::true_now;
+use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 
 use super::actor::{Actor, Fate, Weather, on_its_way};
@@ -32,7 +34,8 @@ pub struct Bucket {
 
 #[derive(Default)]
 struct State {
-    raw: BTreeMap<String, BTreeSet<Segment>>,
+    /// By path; each with when it came, by a clock that nobody in the system has.
+    raw: BTreeMap<String, BTreeMap<Segment, DateTime<Utc>>>,
     videos: BTreeMap<String, Video>,
     generation: u64,
     broken: Vec<String>,
@@ -63,7 +66,8 @@ impl Bucket {
     }
 
     fn create(&self, path: &str, segment: Segment) {
-        self.lock().raw.entry(path.to_owned()).or_default().insert(segment);
+        let at = true_now().unwrap_or_default();
+        self.lock().raw.entry(path.to_owned()).or_default().entry(segment).or_insert(at);
     }
 
     /// What is below a path.
@@ -138,6 +142,11 @@ impl Bucket {
 
     /// As it stands.
     pub fn raw(&self, path: &str) -> BTreeSet<Segment> {
+        self.arrivals(path).into_keys().collect()
+    }
+
+    /// The same, with when each came.
+    pub fn arrivals(&self, path: &str) -> BTreeMap<Segment, DateTime<Utc>> {
         self.lock().raw.get(path).cloned().unwrap_or_default()
     }
 

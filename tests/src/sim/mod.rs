@@ -183,6 +183,15 @@ pub fn run_once(seed: u64, guard: Option<Guard>) -> Result<Tally, Broken> {
     run_plan(&plan, guard)
 }
 
+/// Runs a seed's plan that is aimed at a guard once, with or without one.
+///
+/// # Errors
+/// What broke.
+pub fn run_aimed(seed: u64, at: Guard, without: Option<Guard>) -> Result<Tally, Broken> {
+    let plan = with_chance(seed, || Plan::of(seed).aimed_at(at));
+    run_plan(&plan, without)
+}
+
 /// Takes away what is not needed for the same promise to break.
 pub fn shrunk(plan: Plan, broken: Broken, guard: Option<Guard>) -> Failure {
     let mut failure = Failure { broken, plan };
@@ -442,8 +451,8 @@ fn judge(world: &Arc<World>, plan: &Plan) -> Result<Vec<f64>, Violation> {
     }
     world.bucket.check()?;
     let instances = world.instances();
-    let lost = world.truth.judge(&instances, &world.bucket)?;
     let moves = world.documents.moves();
+    let lost = world.truth.judge(&instances, &moves, &world.bucket)?;
     places::judge(&instances, &moves, plan)?;
     let naming = Naming::default();
     for (index, meeting) in plan.meetings.iter().enumerate() {

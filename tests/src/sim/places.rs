@@ -11,7 +11,7 @@ use bot_store::protocol::capacity::holds_a_place;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::beginning;
-use super::plan::Plan;
+use super::plan::{MOST_SKEW, Plan};
 use super::store::Move;
 
 /// Beside a place that is free for so long, somebody who was due is sent. From the end of a run it takes a look of the reaper (20 s), a
@@ -36,6 +36,10 @@ pub fn found_none(instance: &BotInstance, moves: &[Move], plan: &Plan) -> bool {
     let call = instance.facts.meeting_url.native_id();
     let call = call.rsplit('-').next().and_then(|number| number.parse::<usize>().ok()).unwrap_or_default();
     let over_at = plan.calls.get(call).map_or(0, |call| call.over_at);
+    // By a wrong clock the meeting's end may come first.
+    let ends_at =
+        instance.facts.end_time.filter(|_| plan.is_skewed()).map_or(over_at, |end| second(end).saturating_sub(MOST_SKEW));
+    let over_at = over_at.min(ends_at);
     // A launch that failed gives its place back, also that of a bot on its way back: what counts is what came after it.
     let mine = moves.iter().filter(|moved| moved.id == instance.id);
     let last_queued = mine.clone().rfind(|moved| moved.phase == Phase::Queued).map(|moved| moved.at);

@@ -13,6 +13,7 @@ use bot_store::clock::simulated::true_now;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::bucket::{Bucket, Segment};
+use super::store::Move;
 
 /// What a manager killed without warning may cost: the open segment, the one on its way, and its tries.
 const RPO: TimeDelta = TimeDelta::seconds(10);
@@ -85,6 +86,11 @@ impl Truth {
         self.lock().outages.push((run.map(str::to_owned), now(), length));
     }
 
+    /// A run's upload that began at `since` has failed or hung until now.
+    pub fn held_up(&self, run: &str, since: DateTime<Utc>) {
+        self.lock().outages.push((Some(run.to_owned()), since, now() - since));
+    }
+
     /// Something happened that never may.
     pub fn broken(&self, id: &'static str, what: String) {
         self.lock().broken.push(Violation { id, what });
@@ -126,8 +132,9 @@ impl Truth {
         }
     }
 
-    /// Everything that holds over the whole history, for these instances as they ended. Answers the seconds of media lost.
-    pub fn judge(&self, instances: &[BotInstance], bucket: &Bucket) -> Result<Vec<f64>, Violation> {
+    /// Everything that holds over the whole history, for these instances as they ended after these moves. Answers the seconds of
+    /// media lost.
+    pub fn judge(&self, instances: &[BotInstance], moves: &[Move], bucket: &Bucket) -> Result<Vec<f64>, Violation> {
         let state = self.lock();
         if let Some(violation) = state.broken.first() {
             return Err(violation.clone());
@@ -138,8 +145,15 @@ impl Truth {
             no_lost_recording(instance)?;
             let Some(path) = &instance.facts.gcs_path else { continue };
             let video = bucket.video(path.as_str());
-            let raw = bucket.raw(path.as_str());
-            let has_raw = state.captured.get(&instance.id).is_some_and(|mine| mine.keys().any(|segment| raw.contains(segment)));
+            let raw = bucket.arrivals(path.as_str());
+            let ended_at = moves.iter().rfind(|moved| moved.id == instance.id && moved.phase.is_terminal()).map(|moved| moved.at);
+            // A run that is dead for everybody may still bring something afterwards: it is kept, but nobody could know of it.
+            let could_be_known = |segment: &Segment| {
+                let came_at = raw.get(segment).copied();
+                came_at.is_some() && (came_at <= ended_at || !state.killed.contains_key(&segment.1))
+            };
+            let captured = state.captured.get(&instance.id);
+            let has_raw = captured.is_some_and(|mine| mine.keys().any(could_be_known));
             let kind = instance.facts.outcome.as_ref().map(|outcome| outcome.kind);
             if has_raw
                 && instance.phase.is_terminal()
@@ -156,10 +170,10 @@ impl Truth {
                     return Err(Violation { id: "I4", what });
                 }
             }
-            for (segment, at) in state.captured.get(&instance.id).into_iter().flatten() {
+            for (segment, at) in captured.into_iter().flatten() {
                 let kept = match instance.phase {
                     Phase::Done => video.segments.contains(segment),
-                    _ => bucket.raw(path.as_str()).contains(segment),
+                    _ => raw.contains_key(segment),
                 };
                 if kept {
                     continue;
@@ -190,8 +204,13 @@ impl State {
     /// How long a run could not reach the bucket within a span of time.
     fn unreachable(&self, run: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> TimeDelta {
         let of_run = self.outages.iter().filter(|(whose, ..)| whose.as_deref().is_none_or(|whose| whose == run));
-        let out: TimeDelta =
-            of_run.map(|(_, at, length)| ((*at + *length).min(to) - (*at).max(from)).max(TimeDelta::zero())).sum();
+        let mut spans: Vec<_> = of_run.map(|(_, at, length)| ((*at).max(from), (*at + *length).min(to))).collect();
+        spans.sort_unstable();
+        let (mut out, mut counted_to) = (TimeDelta::zero(), from);
+        for (begin, end) in spans {
+            out += (end - begin.max(counted_to)).max(TimeDelta::zero());
+            counted_to = counted_to.max(end);
+        }
         // What piled up meanwhile has to be carried first.
         out + out / 10
     }

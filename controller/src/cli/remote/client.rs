@@ -1,11 +1,14 @@
 //! Requests to a running controller's API, each with a deadline; a problem is told in its own words.
 
+use std::path::Path;
 use std::time::Duration;
 
+use bot_model::configuration::Problem;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
+use webhooks::{Authorities, Believing, Trust};
 
 use super::here::{self, Here};
 use crate::cli::CliError;
@@ -70,9 +73,26 @@ impl ApiArgs {
 
 /// A redirect could lead the key elsewhere, and a proxy has no business with what is on this machine.
 fn http(is_here: bool) -> Result<reqwest::Client, CliError> {
-    let builder = reqwest::Client::builder().connect_timeout(BYTES_WITHIN).read_timeout(BYTES_WITHIN);
-    let builder = if is_here { builder.no_proxy() } else { builder };
-    builder.redirect(reqwest::redirect::Policy::none()).build().map_err(|error| CliError::Failed(error.to_string()))
+    let build = move || {
+        let builder = reqwest::Client::builder().connect_timeout(BYTES_WITHIN).read_timeout(BYTES_WITHIN);
+        let builder = if is_here { builder.no_proxy() } else { builder };
+        builder.redirect(reqwest::redirect::Policy::none())
+    };
+    let trust = if is_here { Trust::default() } else { trust()? };
+    let made = Believing::new(trust, build).map_err(|error| CliError::Failed(error.to_string()))?;
+    Ok(made.client())
+}
+
+/// Whose certificates are believed besides the system's.
+fn trust() -> Result<Trust, CliError> {
+    const VARIABLE: &str = "TRUSTED_CA_FILE";
+    let Some(file) = std::env::var(VARIABLE).ok().map(|file| file.trim().to_owned()).filter(|file| !file.is_empty()) else {
+        return Ok(Trust::default());
+    };
+    Trust::file(VARIABLE, Path::new(&file)).map_err(|error| {
+        let got = format!("{file} ({error})");
+        CliError::Configuration(vec![Problem { variable: VARIABLE.into(), got, wants: Authorities::WANTS.into() }])
+    })
 }
 
 impl Client {

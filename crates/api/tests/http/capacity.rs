@@ -103,7 +103,9 @@ pub(crate) async fn an_organization_s_limits_are_read_and_set_by_those_who_may(u
     let put = |key: &str, body| Site::send(site.ask("PUT", path, key).json(&body));
     let wanted = json!({"time_zone": "America/Los_Angeles", "max_active_bots": 1, "max_bots_per_day": 1});
     assert_eq!(put(&operator, wanted.clone()).await.problem(), "forbidden");
-    assert_eq!(put(&admin, json!({"time_zone": "Mars"})).await.problem(), "invalid");
+    for wrong in [json!({"time_zone": "Mars"}), json!({"max_active_bots": 5_001}), json!({"max_bots_per_day": 1_000_001})] {
+        assert_eq!(put(&admin, wrong.clone()).await.problem(), "invalid", "{wrong}");
+    }
     // Of two who set them for the first time, the second is told.
     let begin = |body: &serde_json::Value| Site::send(site.ask("PUT", path, &admin).header("if-match", &none_yet).json(body));
     assert_eq!(begin(&json!({"max_active_bots": 3})).await.status, 200);
@@ -155,6 +157,57 @@ pub(crate) async fn an_organization_s_limits_are_read_and_set_by_those_who_may(u
     let all = site.key(Role::Viewer, &[]).await;
     let capacity = site.get("/v1/capacity", &all).await.body;
     assert_eq!((&capacity["held"], &capacity["free"], &capacity["is_exhausted"]), (&json!(1), &json!(3), &json!(false)));
+}
+
+pub(crate) async fn what_was_begun_before_a_limit_was_set_counts_and_its_limits_are_taken_back(url: String) {
+    let site = site(&url, 4).await;
+    let (admin, operator) = (site.key(Role::Admin, &["a"]).await, site.key(Role::Operator, &["a"]).await);
+    let schedule = async |number| {
+        let new = json!({"meeting_url": zoom(number), "end_time": at(1_800)});
+        site.post("/v1/meetings", &operator, new).await.body["bot"].clone()
+    };
+    for number in 1..3 {
+        assert!(claims(&site, schedule(number).await["id"].as_str().unwrap(), 4).await);
+    }
+    let path = "/v1/organizations/a/limits";
+    let ask = |method: &str, tag: &str| match tag {
+        "" => site.ask(method, path, &admin),
+        tag => site.ask(method, path, &admin).header("if-match", tag.to_owned()),
+    };
+    // Where it is about noon now, so that no midnight comes in between.
+    let ahead = 12 - i64::from(chrono::Timelike::hour(&Utc::now()));
+    let zone = if ahead < 0 { format!("Etc/GMT+{}", -ahead) } else { format!("Etc/GMT-{ahead}") };
+    let wanted = json!({"time_zone": zone, "max_bots_per_day": 2});
+    let set = Site::send(ask("PUT", "").json(&wanted)).await;
+    assert_eq!(set.status, 200, "{set:?}");
+    assert_eq!(schedule(3).await["queue"]["waits_for"], "organization_per_day");
+    let used = site.get("/v1/capacity", &admin).await.body["organizations"][0].clone();
+    assert_eq!((&used["begun_today"], &used["active"]), (&json!(2), &json!(2)), "{used}");
+
+    assert_eq!(Site::send(site.ask("DELETE", path, &operator)).await.problem(), "forbidden");
+    let stale = Site::send(ask("DELETE", "\"0\"")).await;
+    assert_eq!((stale.problem(), stale.body["updated_by"].is_string()), ("changed", true), "{stale:?}");
+    let back = Site::send(ask("DELETE", &set.header("etag"))).await;
+    assert_eq!(
+        (back.status, &back.body["is_own"], &back.body["max_bots_per_day"]),
+        (200, &json!(false), &json!(null)),
+        "{back:?}"
+    );
+    assert_eq!((back.header("etag").as_str(), &back.body["time_zone"]), ("\"none\"", &json!("UTC")));
+    assert_eq!(site.get("/v1/organizations", &admin).await.body["organizations"], json!([]));
+    // Again: there is nothing to take back, and nothing to tell of, unless somebody means what is no longer there.
+    for (tag, status) in [("", 200), ("\"none\"", 200), (set.header("etag").as_str(), 412)] {
+        assert_eq!(Site::send(ask("DELETE", tag)).await.status, status, "{tag}");
+    }
+    assert_eq!(Site::send(site.ask("DELETE", "/v1/organizations/b/limits", &admin)).await.problem(), "not-found");
+    let audit = site.get("/v1/audit", &admin).await.body;
+    let told = audit["entries"].as_array().unwrap().iter().filter(|entry| entry["action"] == "organization.limits.delete");
+    assert_eq!(told.map(|entry| entry["target"].clone()).collect::<Vec<_>>(), [json!("a")]);
+    assert!(claims(&site, schedule(4).await["id"].as_str().unwrap(), 4).await, "and who waits is sent");
+    // What was begun meanwhile is not forgotten.
+    assert_eq!(Site::send(ask("PUT", "\"none\"").json(&wanted)).await.status, 200);
+    let places = capacity::read(site.store.as_ref()).await.unwrap().unwrap();
+    assert_eq!(places.ledger.days["a"].begun, 3);
 }
 
 pub(crate) async fn known_meetings_are_forecast_against_the_places(url: String) {

@@ -75,6 +75,10 @@ pub(crate) async fn every_route_is_in_the_document_and_every_operation_of_it_ans
         for (method, operation) in item.as_object().unwrap() {
             count += 1;
             assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path} says nothing");
+            for parameter in operation["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "path") {
+                let name = parameter["name"].as_str().unwrap();
+                assert!(path.contains(&format!("{{{name}}}")), "{method} {path} has no {name} in its path");
+            }
             let request = site.ask(&method.to_uppercase(), &path.replace(['{', '}'], ""), &key);
             let body = if method == "get" { request } else { request.json(&json!({})) };
             let response = body.send().await.unwrap();
@@ -86,7 +90,7 @@ pub(crate) async fn every_route_is_in_the_document_and_every_operation_of_it_ans
             }
         }
     }
-    assert_eq!(count, 49, "a new operation belongs into docs/api.md");
+    assert_eq!(count, 50, "a new operation belongs into docs/api.md");
     assert_references(&document, &document);
     let page = site.get("/docs", "").await;
     let text = page.body.as_str().unwrap();

@@ -65,6 +65,7 @@ cases![
     capacity::who_waits_is_told_place_and_time_and_who_does_not_want_to_is_refused,
     capacity::who_does_not_want_to_wait_is_sent_where_a_place_is_free,
     capacity::an_organization_s_limits_are_read_and_set_by_those_who_may,
+    capacity::what_was_begun_before_a_limit_was_set_counts_and_its_limits_are_taken_back,
     capacity::known_meetings_are_forecast_against_the_places,
     capacity::the_forecast_of_one_replica_serves_the_others,
     capacity::who_waits_for_a_quota_is_told_so,

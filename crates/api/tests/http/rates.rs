@@ -48,6 +48,8 @@ pub(crate) async fn only_listed_origins_may_read_answers(url: String) {
     let listed = preflight("https://app.example").await;
     assert_eq!((listed.status, listed.header("access-control-allow-origin").as_str()), (200, "https://app.example"));
     assert!(listed.header("access-control-allow-headers").contains("if-match"), "{listed:?}");
+    let methods = listed.header("access-control-allow-methods");
+    assert!(["POST", "PUT", "PATCH", "DELETE"].iter().all(|method| methods.contains(method)), "{methods}");
     assert_eq!(preflight("https://evil.example").await.header("access-control-allow-origin"), "");
     let read = Site::send(site.ask("GET", "/v1/bots", &key).header("origin", "https://app.example")).await;
     assert_eq!((read.status, read.header("access-control-allow-origin").as_str()), (200, "https://app.example"));

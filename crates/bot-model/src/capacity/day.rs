@@ -41,6 +41,14 @@ impl TimeZone {
         instant.with_timezone(&self.0).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     }
 
+    /// The first instant that has the date of `now` there. Where midnight is left out, it is the first time that exists.
+    pub fn day_began(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let midnight = self.date(now).and_time(NaiveTime::MIN);
+        let mut times = (0..=LONGEST_GAP).map(|step| midnight + STEP * step);
+        let first = times.find_map(|local| self.0.from_local_datetime(&local).earliest());
+        first.map_or(now, |at| at.with_timezone(&Utc).min(now))
+    }
+
     /// The first instant after `now` that has a later date there. Where midnight is left out, it is the first time that exists.
     pub fn next_day(self, now: DateTime<Utc>) -> DateTime<Utc> {
         let midnight = self.date(now).checked_add_days(Days::new(1)).map(|date| date.and_time(NaiveTime::MIN));
@@ -98,6 +106,21 @@ mod tests {
     }
 
     #[test]
+    fn a_day_begins_where_its_first_time_is() {
+        for (zone, now, began) in [
+            ("UTC", "2026-11-21T00:00:00Z", "2026-11-21T00:00:00Z"),
+            ("America/Los_Angeles", "2026-11-21T07:59:59Z", "2026-11-20T08:00:00Z"),
+            ("Europe/Zurich", "2027-03-28T12:00:00Z", "2027-03-27T23:00:00Z"),
+            // Midnight itself is left out.
+            ("Africa/Cairo", "2027-04-30T12:00:00Z", "2027-04-29T22:00:00Z"),
+            // A minute after midnight the clocks went back into the day before: the date begins twice.
+            ("America/St_Johns", "2010-11-07T12:00:00Z", "2010-11-07T02:30:00Z"),
+        ] {
+            assert_eq!(TimeZone::parse(zone).unwrap().day_began(at(now)), at(began), "{zone} {now}");
+        }
+    }
+
+    #[test]
     fn what_is_no_zone_is_refused() {
         for name in ["", "Mars/Olympus", "+02:00", "Europe/Zürich"] {
             assert_eq!(TimeZone::parse(name), None, "{name}");
@@ -119,6 +142,17 @@ mod tests {
                 before += TimeDelta::minutes(5);
             }
             prop_assert!(zone.date(next - TimeDelta::seconds(1)) <= today);
+        }
+
+        #[test]
+        fn no_instant_of_a_day_is_before_its_beginning(
+            zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()), seconds in 315_532_800_i64..2_524_608_000,
+        ) {
+            let (zone, now) = (TimeZone(zone), DateTime::from_timestamp(seconds, 0).unwrap());
+            let (today, began) = (zone.date(now), zone.day_began(now));
+            prop_assert!(began <= now && now - began <= TimeDelta::hours(26), "{} {now} {began}", zone.name());
+            prop_assert_eq!(zone.date(began), today, "{} {}", zone.name(), now);
+            prop_assert!(zone.date(began - TimeDelta::seconds(1)) < today, "{} {now} {began}", zone.name());
         }
 
         #[test]

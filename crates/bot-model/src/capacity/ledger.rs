@@ -101,7 +101,8 @@ impl Ledger {
         if asking.is_new && own.max_bots_per_day.is_some_and(|most| today.begun >= most) {
             return Err(Refusal::OrganizationPerDay);
         }
-        if asking.is_new && own.max_bots_per_day.is_some() {
+        // Once it counts for a day it does to the day's end: a limit that is taken away at noon may be back an hour later.
+        if asking.is_new && (own.max_bots_per_day.is_some() || self.counts_day(asking.organization, &own, now)) {
             self.days.insert(asking.organization.to_owned(), Day { begun: today.begun + 1, ..today });
         }
         self.holders.insert(asking.id.clone(), asking.organization.to_owned());
@@ -121,6 +122,16 @@ impl Ledger {
             Some(known) if known.date >= date => *known,
             _ => Day { date, begun: 0 },
         }
+    }
+
+    /// True where what the ledger says of the organization's day at `now` is all of it.
+    pub fn counts_day(&self, organization: &str, own: &OrganizationLimits, now: DateTime<Utc>) -> bool {
+        self.days.get(organization).is_some_and(|known| known.date >= own.time_zone.date(now))
+    }
+
+    /// Begins to count for the organization's day at `now`, in which `begun` bots were begun already.
+    pub fn count_day(&mut self, organization: &str, own: &OrganizationLimits, begun: u32, now: DateTime<Utc>) {
+        self.days.insert(organization.to_owned(), Day { date: own.time_zone.date(now), begun });
     }
 
     /// As it is stored: two texts, as a map would get an index entry for each of its keys.
@@ -190,6 +201,21 @@ mod tests {
         assert_eq!(take(&mut ledger, "2", "o", &limits, "2026-11-21T07:59:30Z"), Err(Refusal::OrganizationPerDay));
         assert_eq!(take(&mut ledger, "2", "o", &limits, "2026-11-21T08:00:00Z"), Ok(()));
         assert_eq!(take(&mut ledger, "3", "o", &limits, "2026-11-21T07:59:59Z"), Err(Refusal::OrganizationPerDay));
+    }
+
+    #[test]
+    fn a_day_that_was_begun_to_be_counted_is_counted_to_its_end_whatever_becomes_of_the_limit() {
+        let own = |most| OrganizationLimits { max_bots_per_day: most, ..OrganizationLimits::default() };
+        let limits = |most| Limits { default: own(most), ..Limits::default() };
+        let (mut ledger, now) = (Ledger::default(), "2026-11-21T12:00:00Z");
+        assert_eq!(take(&mut ledger, "1", "o", &limits(None), now), Ok(()));
+        assert!(!ledger.counts_day("o", &own(Some(3)), at(now)), "nobody asked for it");
+        ledger.count_day("o", &own(Some(3)), 1, at(now));
+        assert_eq!(take(&mut ledger, "2", "o", &limits(Some(3)), now), Ok(()));
+        assert_eq!(take(&mut ledger, "3", "o", &limits(None), now), Ok(()));
+        assert_eq!(take(&mut ledger, "4", "o", &limits(Some(3)), now), Err(Refusal::OrganizationPerDay));
+        assert_eq!(take(&mut ledger, "4", "o", &limits(None), "2026-11-22T00:00:00Z"), Ok(()));
+        assert!(!ledger.counts_day("o", &own(Some(3)), at("2026-11-22T00:00:00Z")));
     }
 
     proptest! {

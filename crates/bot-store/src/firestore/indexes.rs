@@ -103,6 +103,15 @@ fn lists(naming: &Naming) -> Vec<Index> {
         is_wanted: true,
         why: "the age of the oldest webhook that was not delivered".into(),
     });
+    // Merged with the poll's own by status.
+    all.push(Index {
+        collection: meetings.to_owned(),
+        is_group,
+        fields: vec![Organization.name(Listed::Meetings, naming).to_owned(), Listed::Meetings.instant_field().to_owned()],
+        is_newest_first: false,
+        is_wanted: true,
+        why: "the forecast of an organization: its meetings of a wanted status, by start_time".into(),
+    });
     let alone = [("events".to_owned(), Listed::Events, true), (meetings.to_owned(), Listed::Meetings, is_group)];
     all.extend(alone.into_iter().filter(|(_, _, is_group)| *is_group).map(|(collection, kind, is_group)| Index {
         why: format!("the API's list of {collection} over every collection of this id"),
@@ -264,6 +273,17 @@ mod tests {
                     assert!(is_automatic || is_listed, "{kind:?} {wanted:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_organization_s_forecast_has_an_index_for_each_of_its_filters() {
+        let naming = Naming::default();
+        for field in [ListField::Organization, ListField::Status] {
+            let listing = Listing::oldest(Listed::Meetings).with(field, vec!["x".into()]);
+            let wanted = fields(&query::listing(&naming, &listing));
+            let is_it = |index: &Index| index.collection == "meetings" && index.fields == wanted && !index.is_newest_first;
+            assert!(indexes(&naming).iter().any(|index| index.is_wanted && is_it(index)), "{field:?}");
         }
     }
 

@@ -4,18 +4,18 @@
 //! Nobody has to give a place back: whoever reads that a holder has ended, or is back in the queue, takes it off the ledger. A run
 //! that makes files of what was recorded needs no place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bot_model::capacity::Limits;
 use bot_model::capacity::ledger::{Asking, Ledger, Refusal};
+use bot_model::capacity::{Limits, OrganizationLimits};
 use bot_model::document::BotInstance;
 use bot_model::ids::InstanceId;
 use bot_model::lifecycle::Phase;
 use chrono::{DateTime, Utc};
 
 use super::claim::{Claimed, Claimer, claim_together, is_claimable};
-use super::{InstanceRecord, unreadable};
+use super::{InstanceRecord, day, unreadable};
 use crate::guard::Guard;
 use crate::listing::{ListField, Listed, Listing};
 use crate::{Commit, DocumentKey, Precondition, Store, StoreError, StoreErrorKind, Version, Write, WriteMode, clock};
@@ -71,10 +71,32 @@ pub async fn open(store: &dyn Store) -> Result<Places, StoreError> {
     Err(contended())
 }
 
+/// Has the ledger count an organization's present day, with what was begun of it already. Where replicas keep getting in the way, the
+/// next claim does it ([`claim_placed`]).
+pub async fn count_day(
+    store: &dyn Store,
+    organization: &str,
+    own: &OrganizationLimits,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let limits = Limits { organizations: BTreeMap::from([(organization.to_owned(), own.clone())]), ..Limits::default() };
+    for attempt in 0..TRIES {
+        let places = open(store).await?;
+        let mut ledger = places.ledger.clone();
+        let changes = day::count(store, &mut ledger, BTreeSet::from([organization]), &limits, now).await?;
+        if !changes || store.commit(vec![ledger_write(&places, &ledger)]).await?.is_applied() {
+            break;
+        }
+        pause(attempt).await;
+    }
+    Ok(())
+}
+
 /// Every instance between claim and end.
 pub async fn live(store: &dyn Store) -> Result<Vec<BotInstance>, StoreError> {
     let phases = Phase::ALL.into_iter().filter(|phase| holds_a_place(*phase)).map(|phase| phase.as_str().to_owned());
-    every(store, &Listing::oldest(Listed::Instances).with(ListField::Phase, phases.collect())).await
+    // In the order that has an index.
+    every(store, &Listing::newest(Listed::Instances).with(ListField::Phase, phases.collect())).await
 }
 
 /// Every readable instance of a list.
@@ -122,6 +144,8 @@ pub async fn claim_placed(
     for attempt in 0..TRIES {
         let places = open(store).await?;
         let mut ledger = places.ledger.clone();
+        let whose = records.iter().map(|record| record.instance.facts.creator_organization_id.as_str()).collect();
+        let begins_a_day = day::count(store, &mut ledger, whose, limits, now).await?;
         let (mut fits, mut answer) = (Vec::new(), Admitted { conflicts: attempt, ..Admitted::default() });
         for record in &records {
             if fits.len() >= most.min(MOST_AT_ONCE) {
@@ -134,6 +158,10 @@ pub async fn claim_placed(
             }
         }
         if fits.is_empty() {
+            if begins_a_day {
+                // Kept, or the next look would count again; a lost race is counted again by whoever is next.
+                store.commit(vec![ledger_write(&places, &ledger)]).await?;
+            }
             return Ok(answer);
         }
         let write = ledger_write(&places, &ledger);

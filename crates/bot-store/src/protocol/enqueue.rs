@@ -94,7 +94,7 @@ async fn recorder(store: &dyn Store, record: &Record, meeting: &Meeting) -> Resu
         return Ok(None);
     }
     let key = CallKey::derive(&meeting.organization, &meeting.url);
-    recorder_of(store, &key, meeting.start_time, None).await
+    recorder_of(store, &key, (meeting.start_time, meeting.start_time), None).await
 }
 
 async fn link_or_create(

@@ -7,6 +7,7 @@
 pub mod cancel;
 pub mod capacity;
 pub mod claim;
+mod day;
 pub mod enqueue;
 pub mod exhaustion;
 pub mod heartbeat;

@@ -89,10 +89,13 @@ rules![
     a_holder_that_was_told_to_leave_is_waited_for,
     a_meeting_found_too_late_gets_the_recording_of_its_call,
     who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call,
+    who_comes_when_the_recorded_call_is_over_was_one_too_many,
+    a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s,
     what_was_recorded_is_claimed_although_it_was_cancelled,
     a_finalize_run_binds_without_joining,
     eight_controllers_take_no_more_places_than_there_are,
     a_place_is_free_once_its_holder_has_ended_whoever_finds_out,
+    a_limit_that_is_set_at_noon_holds_for_the_morning_too,
 ];
 
 fn now() -> DateTime<Utc> {

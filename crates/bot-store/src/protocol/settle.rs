@@ -13,7 +13,7 @@ use crate::{DocumentKey, Precondition, Store, StoreError, Write, WriteMode};
 
 /// Ends an instance. `step` is `Complete`, `Fail`, `Cancel` or `Miss`; artifacts belong to `Complete`, or to a failure that
 /// left some files all the same. The meetings of one that failed with nothing recorded go to the bot that did record their call,
-/// where there is one.
+/// where there is one; who only came when that call was over is cancelled as one too many.
 pub async fn settle(
     store: &dyn Store,
     record: &InstanceRecord,
@@ -38,12 +38,19 @@ pub async fn settle(
     instance.facts.artifacts = artifacts;
     instance.facts.outcome = Some(outcome.clone());
     let came_to_nothing = !recorded && matches!(step, Step::Fail | Step::Miss) && outcome.kind != OutcomeKind::InvalidDocument;
+    let occurrence = (instance.facts.start_time, instance.facts.start_time.or(instance.facts.created_at));
     let recorder = match &instance.facts.call_key {
-        Some(key) if came_to_nothing => recorder_of(store, key, instance.facts.start_time, Some(&instance.id)).await?,
+        Some(key) if came_to_nothing => recorder_of(store, key, occurrence, Some(&instance.id)).await?,
         _ => None,
     };
     if let Some(recorder) = recorder {
         let note = note.detail(format!("{} Its meetings get the recording of bot {}.", outcome.message, recorder.instance.id));
+        // The call is over and recorded: nothing failed, this bot was one too many, as where it finds the other in the call.
+        if let (OutcomeKind::EndedBeforeAdmission, Ok(phase)) = (outcome.kind, next(record.instance.phase, Step::Cancel)) {
+            let message = format!("Bot {} recorded this call.", recorder.instance.id);
+            instance.phase = phase;
+            instance.facts.outcome = Some(Outcome { message, ..Outcome::new(OutcomeKind::Cancelled) });
+        }
         let others = hand_meetings(store, &mut instance, recorder, now).await?;
         return commit_change(store, record, instance, note, now, others).await;
     }

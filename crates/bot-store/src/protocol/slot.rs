@@ -84,6 +84,9 @@ pub async fn release(store: &dyn Store, key: &CallKey, instance: &InstanceId, at
     if text(&found, "bot_instance_id") == Some(instance.as_str()) && attempt_of(&found) <= u64::from(attempt) {
         let mut fields = Fields::new();
         fields.insert("bot_instance_id".into(), serde_json::Value::Null);
+        // Whoever recorded the call may be the one before: this one perhaps came when it was over, and has not settled yet.
+        let before = holders(&found).into_iter().find(|before| *before != instance.as_str());
+        fields.insert("former_bot_instance_id".into(), json!(before));
         fields.insert("last_bot_instance_id".into(), json!(instance));
         store.commit(vec![Write::update(document, found.version, fields)]).await?;
     }
@@ -125,7 +128,9 @@ pub async fn join_holder(
     let others = hand_meetings(store, &mut ended, found, now).await?;
     ended.phase = phase;
     ended.facts.processed_at = Some(now);
-    ended.facts.outcome = Some(Outcome::with_detail(OutcomeKind::Cancelled, format!("Bot {holder} is in this call already.")));
+    // Nobody cancelled the meeting: it goes to the other bot.
+    let message = format!("Bot {holder} is in this call already.");
+    ended.facts.outcome = Some(Outcome { message, ..Outcome::new(OutcomeKind::Cancelled) });
     let note = Note::new("manager", "joined_holder").detail(holder);
     commit_change(store, record, ended, note, now, others).await
 }
@@ -168,19 +173,24 @@ pub(super) async fn hand_meetings(
 }
 
 /// The bot that holds or last held a call's slot, where it is another one than `not` and recorded the occurrence that starts at `own`.
+/// Where one of the two has no start, it is the same occurrence if the bot had not ended by `since`: a link serves for many calls, and
+/// nobody is given the recording of an earlier one.
 pub(super) async fn recorder_of(
     store: &dyn Store,
     key: &CallKey,
-    own: Option<DateTime<Utc>>,
+    (own, since): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     not: Option<&InstanceId>,
 ) -> Result<Option<InstanceRecord>, StoreError> {
     let Some(slot) = store.read(&DocumentKey::Slot(key.clone())).await? else { return Ok(None) };
-    for field in ["bot_instance_id", "last_bot_instance_id"] {
-        let other = text(&slot, field).and_then(InstanceId::parse).filter(|other| Some(other) != not);
-        let Some(other) = other else { continue };
+    for other in holders(&slot) {
+        let Some(other) = InstanceId::parse(other).filter(|other| Some(other) != not) else { continue };
         let Some(found) = InstanceRecord::read(store, &other).await? else { continue };
         let its = found.instance.facts.start_time;
-        let is_one = !is_later_occurrence(own, its) && !is_later_occurrence(its, own);
+        let ended_at = found.instance.facts.processed_at;
+        let is_one = match (own, its) {
+            (Some(_), Some(_)) => !is_later_occurrence(own, its) && !is_later_occurrence(its, own),
+            _ => since.is_some_and(|since| ended_at.is_none_or(|ended_at| ended_at >= since)),
+        };
         if is_one && found.instance.is_recorded() && found.instance.phase != Phase::Failed {
             return Ok(Some(found));
         }
@@ -198,14 +208,21 @@ async fn taken_if(store: &dyn Store, writes: Vec<Write>) -> Result<Slot, StoreEr
     }
 }
 
+/// Who holds a slot, and who held it before, the last first.
+fn holders(slot: &Record) -> Vec<&str> {
+    ["bot_instance_id", "last_bot_instance_id", "former_bot_instance_id"]
+        .into_iter()
+        .filter_map(|field| text(slot, field))
+        .collect()
+}
+
 /// A slot in this holder's hands; who had it before is kept.
 fn held_by(holder: &Holder, before: Option<&Record>, now: DateTime<Utc>) -> Fields {
-    let former = before.and_then(|slot| {
-        let held = text(slot, "bot_instance_id").filter(|id| *id != holder.instance.as_str());
-        held.or_else(|| text(slot, "last_bot_instance_id"))
-    });
+    let mut earlier = before.map(holders).unwrap_or_default();
+    earlier.retain(|id| *id != holder.instance.as_str());
     let mut fields = Fields::new();
-    fields.insert("last_bot_instance_id".into(), json!(former));
+    fields.insert("last_bot_instance_id".into(), json!(earlier.first()));
+    fields.insert("former_bot_instance_id".into(), json!(earlier.get(1)));
     fields.insert("bot_instance_id".into(), json!(holder.instance));
     fields.insert("attempt".into(), json!(holder.attempt));
     fields.insert("start_time".into(), json!(holder.start_time));

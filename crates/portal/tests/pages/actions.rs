@@ -236,6 +236,28 @@ async fn an_organization_s_limits_are_listed_set_after_a_question_and_of_two_adm
     second.go("main a.button").await.unwrap();
     assert_eq!(second.text("document.getElementById('max_active_bots').value").await.unwrap(), "5");
 
+    // The way back is asked for, too, and is no longer there for who was not the first.
+    for tab in [&first, &second] {
+        tab.open(&site.url("/portal/limits/acme")).await.unwrap();
+        tab.go("[data-key=default]").await.unwrap();
+        let says = tab.says().await.unwrap();
+        assert!(
+            says.contains("5 at once, 40 a day (Europe/Zurich)") && says.contains("any number at once, any number a day"),
+            "{says}"
+        );
+    }
+    first.go("main form button").await.unwrap();
+    let says = first.says().await.unwrap();
+    assert!(says.contains("no limits of its own any more") && !says.contains("first-desk"), "{says}");
+    second.go("main form button").await.unwrap();
+    assert!(second.says().await.unwrap().contains("Somebody was faster"), "{}", second.says().await.unwrap());
+    second.go("main a.button").await.unwrap();
+    assert_eq!(second.eval("document.querySelector('[data-key=default]') === null").await.unwrap(), true);
+    second.fill("#time_zone", "Europe/Zurich").await.unwrap();
+    second.go("main form button").await.unwrap();
+    second.go("main form button").await.unwrap();
+    assert!(second.says().await.unwrap().contains("by second-desk"), "{}", second.says().await.unwrap());
+
     // Who may not set them sees them, and neither button nor form.
     reader.open(&site.url("/portal/limits")).await.unwrap();
     assert!(reader.says().await.unwrap().contains("Europe/Zurich"));
@@ -254,6 +276,6 @@ async fn an_organization_s_limits_are_listed_set_after_a_question_and_of_two_adm
     first.open(&site.url("/portal/audit")).await.unwrap();
     let count =
         "[...document.querySelectorAll('tbody tr')].filter((row) => row.innerText.includes('Organization limits')).length";
-    assert_eq!(first.eval(count).await.unwrap(), 2);
+    assert_eq!(first.eval(count).await.unwrap(), 4, "set three times, and taken back once");
     assert_eq!(unexpected(&first), Vec::<String>::new());
 }

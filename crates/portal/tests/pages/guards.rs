@@ -27,6 +27,7 @@ async fn a_viewer_sees_no_button_and_is_refused_by_address_and_by_form() {
         "/portal/schedule",
         "/portal/webhooks",
         "/portal/limits/acme",
+        "/portal/limits/acme/default",
     ] {
         let status = tab
             .eval(&post(path, "&meeting_url=https://meet.google.com/abc-defg-hij&when=now&url=https://a.example"))
@@ -34,7 +35,7 @@ async fn a_viewer_sees_no_button_and_is_refused_by_address_and_by_form() {
             .unwrap();
         assert_eq!(status, 403, "{path}");
     }
-    for path in ["/portal/keys", "/portal/audit", "/portal/webhooks", "/portal/limits/acme"] {
+    for path in ["/portal/keys", "/portal/audit", "/portal/webhooks", "/portal/limits/acme", "/portal/limits/acme/default"] {
         tab.open(&site.url(path)).await.unwrap();
         assert!(tab.says().await.unwrap().contains("This key may not do that"), "{path}");
     }

@@ -14,3 +14,4 @@ mod hooks;
 mod issuer;
 mod looks;
 mod site;
+mod twice;

@@ -7,15 +7,16 @@ use serde_json::json;
 
 use super::{AlertError, answered, client, failed};
 use crate::post::{Answer, Outcome};
+use crate::trust::files::{Believing, Trust};
 
 pub(super) struct PubSub {
     url: String,
     credentials: Credentials,
-    http: reqwest::Client,
+    http: Believing,
 }
 
 impl PubSub {
-    pub(super) fn new(name: &str, emulator: Option<String>) -> Result<Self, AlertError> {
+    pub(super) fn new(name: &str, emulator: Option<String>, trust: &Trust) -> Result<Self, AlertError> {
         let is_plain =
             |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+%:".contains(&byte));
         let parts: Vec<&str> = name.split('/').collect();
@@ -33,7 +34,7 @@ impl PubSub {
             }
         };
         let url = format!("{}/v1/{name}:publish", origin.trim_end_matches('/'));
-        Ok(Self { url, credentials, http: client()? })
+        Ok(Self { url, credentials, http: client(trust)? })
     }
 
     pub(super) async fn publish(&self, message: &str) -> Answer {
@@ -44,6 +45,6 @@ impl PubSub {
         };
         let one =
             json!({ "data": BASE64.encode(message.as_bytes()), "attributes": { "type": bot_store::outbox::CAPACITY_EXHAUSTED } });
-        answered(self.http.post(&self.url).headers(headers).json(&json!({ "messages": [one] })).send().await).await
+        answered(self.http.client().post(&self.url).headers(headers).json(&json!({ "messages": [one] })).send().await).await
     }
 }

@@ -7,6 +7,7 @@ use url::form_urlencoded::Serializer;
 
 use super::{AlertError, answered, client, failed};
 use crate::post::{Answer, Outcome};
+use crate::trust::files::{Believing, Trust};
 
 const SUBJECT: &str = "All recording bots are busy";
 /// The version of SNS's query interface.
@@ -18,11 +19,11 @@ pub(super) struct Sns {
     endpoint: String,
     /// Never asked for an object: it finds and renews credentials.
     account: object_store::aws::AmazonS3,
-    http: reqwest::Client,
+    http: Believing,
 }
 
 impl Sns {
-    pub(super) fn new(arn: &str, endpoint: Option<String>) -> Result<Self, AlertError> {
+    pub(super) fn new(arn: &str, endpoint: Option<String>, trust: &Trust) -> Result<Self, AlertError> {
         let wrong = AlertError::Name("an ARN such as arn:aws:sns:eu-west-1:123456789012:alerts");
         let parts: Vec<&str> = arn.split(':').collect();
         let ["arn", partition, "sns", region, account, topic] = parts.as_slice() else { return Err(wrong) };
@@ -39,7 +40,7 @@ impl Sns {
             region: (*region).to_owned(),
             endpoint: format!("{}/", endpoint.trim_end_matches('/')),
             account: account.map_err(|error| AlertError::Client(error.to_string()))?,
-            http: client()?,
+            http: client(trust)?,
         })
     }
 
@@ -50,7 +51,7 @@ impl Sns {
         };
         let (parts, body) = request.into_parts();
         let body = body.as_bytes().cloned().unwrap_or_default();
-        answered(self.http.post(&self.endpoint).headers(parts.headers).body(body).send().await).await
+        answered(self.http.client().post(&self.endpoint).headers(parts.headers).body(body).send().await).await
     }
 
     async fn signed(&self, message: &str) -> Result<HttpRequest, String> {

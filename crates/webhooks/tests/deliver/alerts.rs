@@ -16,9 +16,9 @@ use chrono::{DateTime, Utc};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use webhooks::Authorities;
 use webhooks::alert::{Alert, AlertError, PERIOD_SECS};
 use webhooks::post::Poster;
+use webhooks::{Authorities, Trust};
 
 use crate::site::{Site, loopback, pace};
 
@@ -31,12 +31,12 @@ fn a_topic_s_name_is_checked() {
     for wrong in
         ["", "alerts", "arn:aws:sqs:eu-west-1:1:q", "arn:aws:sns::1:t", "arn:aws:sns:eu-west-1/:1:t", "arn:aws:sns:eu west:1:t"]
     {
-        assert!(matches!(Alert::sns(wrong), Err(AlertError::Name(_))), "{wrong}");
+        assert!(matches!(Alert::sns(wrong, &Trust::default()), Err(AlertError::Name(_))), "{wrong}");
     }
     for wrong in
         ["", "alerts", "projects/p/topics/", "projects/p/subscriptions/s", "projects/p/topics/t/x", "projects/p/topics/a b"]
     {
-        assert!(matches!(Alert::pubsub(wrong), Err(AlertError::Name(_))), "{wrong}");
+        assert!(matches!(Alert::pubsub(wrong, &Trust::default()), Err(AlertError::Name(_))), "{wrong}");
     }
 }
 
@@ -152,7 +152,7 @@ async fn alert_twice() {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::new(&format!("sqlite:{}", folder.path().join("store.sqlite").display())).await;
     for _ in 0..2 {
-        let alerts = vec![Alert::sns(ARN).unwrap(), Alert::pubsub(TOPIC).unwrap()];
+        let alerts = vec![Alert::sns(ARN, &Trust::default()).unwrap(), Alert::pubsub(TOPIC, &Trust::default()).unwrap()];
         site.replica_of(Poster::new(loopback(), &Authorities::default(), pace().deadline).unwrap(), pace(), alerts).await;
     }
     let period = Utc::now().timestamp().div_euclid(PERIOD_SECS) * PERIOD_SECS;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use webhooks::delivery::{self, Delivery, State};
 use webhooks::post::{Lookup, Outcome, Poster};
-use webhooks::{Allowed, Authorities};
+use webhooks::{Allowed, Authorities, Trust};
 
 use crate::authority::{Authority, EXPIRED, NOT_YET, NOW, Shown, TlsListener};
 use crate::guard::{listener, post};
@@ -127,4 +127,39 @@ async fn a_receiver_that_is_an_address_shows_a_certificate_for_it() {
         let url = receiver.url.replace("hooks.test", "127.0.0.1");
         assert_eq!(post(&client, &url).await.outcome, expected, "{names}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_authorities_that_changes_counts_at_once_and_a_spoiled_one_changes_nothing() {
+    let (authority, other) = (Authority::new(), Authority::named("another"));
+    let receiver = server(authority.certificate("DNS:hooks.test", NOW)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    // As a volume of a ConfigMap does it: another file takes its place.
+    let put = |pem: &[u8]| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, pem).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    let [ours, others] = [&authority, &other].map(|authority| std::fs::read(authority.file()).unwrap());
+    let named = || Trust::file("WEBHOOK_CA_FILE", &file);
+    assert!(named().unwrap_err().contains("No such file"));
+    put(&others);
+    let client = Poster::with_lookup(loopback(), named().unwrap(), DEADLINE, all_names_at(&["127.0.0.1"])).unwrap();
+    let becomes = async |outcome: Outcome, why: &str| assert_eq!(post(&client, &receiver.url).await.outcome, outcome, "{why}");
+    becomes(Outcome::Untrusted, "another authority").await;
+    put(&[others.clone(), ours.clone()].concat());
+    becomes(Outcome::Accepted, "both").await;
+    for spoiled in [&b""[..], b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"] {
+        put(spoiled);
+        assert!(named().is_err());
+        becomes(Outcome::Accepted, "what cannot be used changes nothing").await;
+    }
+    std::fs::remove_file(&file).unwrap();
+    becomes(Outcome::Accepted, "nor does what is not there").await;
+    put(&others);
+    becomes(Outcome::Untrusted, "taken back, and no connection of before goes on").await;
+    // Written over in its place.
+    std::fs::write(&file, [&ours[..], b"\n"].concat()).unwrap();
+    becomes(Outcome::Accepted, "rewritten").await;
 }

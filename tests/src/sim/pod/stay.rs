@@ -5,6 +5,7 @@ use std::time::Duration;
 use bot_model::document::RecordingProgress;
 use bot_model::lifecycle::{Phase, Step};
 use bot_store::clock;
+use bot_store::clock::simulated::true_now;
 use bot_store::guard::Guard;
 use bot_store::kill_point::KillPoint;
 use bot_store::protocol::Note;
@@ -20,6 +21,31 @@ use crate::sim::plan::between;
 
 /// After a SIGTERM, to carry out what lies on the disk.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// An upload that takes longer hangs.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// One try to carry a segment out. Where it fails, hangs or is cut off by its run's death, the truth knows how long that was.
+struct Upload<'p> {
+    pod: &'p Pod,
+    since: DateTime<Utc>,
+    begun: Instant,
+    is_through: bool,
+}
+
+impl<'p> Upload<'p> {
+    fn begin(pod: &'p Pod) -> Self {
+        Self { pod, since: true_now().unwrap_or_default(), begun: Instant::now(), is_through: false }
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if !self.is_through || self.begun.elapsed() > PROMPT {
+            self.pod.world.truth.held_up(&self.pod.uid, self.since);
+        }
+    }
+}
 
 /// Why a stay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +177,11 @@ impl<'p> Stay<'p> {
         let world = &self.pod.world;
         let mut left = Vec::new();
         for segment in std::mem::take(&mut self.pending) {
-            match world.bucket.put(&self.pod.actor, &world.storage, &self.path, segment.clone()).await {
+            let mut upload = Upload::begin(self.pod);
+            let put = world.bucket.put(&self.pod.actor, &world.storage, &self.path, segment.clone()).await;
+            upload.is_through = put.is_ok();
+            drop(upload);
+            match put {
                 Ok(()) => {
                     self.carried += 1;
                     if self.carried == 1 {

@@ -1,7 +1,8 @@
 //! Places: a limit over everybody who claims at once.
 
-use bot_model::capacity::Limits;
 use bot_model::capacity::ledger::Refusal;
+use bot_model::capacity::{Limits, OrganizationLimits};
+use chrono::TimeDelta;
 
 use super::*;
 use crate::protocol::capacity::{self, claim_placed};
@@ -11,10 +12,15 @@ fn limits(active: u32) -> Limits {
 }
 
 async fn queued_directly(store: &Shared, id: &str) -> InstanceRecord {
+    queued_for(store, id, "", now()).await
+}
+
+async fn queued_for(store: &Shared, id: &str, organization: &str, created_at: DateTime<Utc>) -> InstanceRecord {
     let mut fields = Fields::new();
     fields.insert("meeting_url".into(), json!("https://meet.google.com/abc-defg-hij"));
     fields.insert("status".into(), json!("queued"));
-    fields.insert("created_at".into(), json!(now()));
+    fields.insert("created_at".into(), json!(created_at));
+    fields.insert("creator_organization_id".into(), json!(organization));
     let id = InstanceId::parse(id).expect("an id");
     let write = Write::create(DocumentKey::Instance(id.clone()), fields);
     assert!(store.commit(vec![write]).await.expect("queue").is_applied());
@@ -73,6 +79,44 @@ pub async fn a_place_is_free_once_its_holder_has_ended_whoever_finds_out(store: 
     assert_eq!(take(&second).await, 1);
     fail(&store, &instance(&store, &second.instance.id).await).await;
     assert_eq!(capacity::ended(store.as_ref(), std::slice::from_ref(&second.instance.id)).await.expect("told"), 1);
+}
+
+/// See its name: whether an organization's document says it, or the environment, and whoever claims first.
+pub async fn a_limit_that_is_set_at_noon_holds_for_the_morning_too(store: Shared) {
+    let day = |most| OrganizationLimits { max_bots_per_day: Some(most), ..OrganizationLimits::default() };
+    let (unlimited, limited) = (limits(100), Limits { default: day(3), ..limits(100) });
+    let claims = async |id: &str, organization: &str, hours: i64, limits: &Limits| {
+        let at = now() + TimeDelta::hours(hours);
+        let record = queued_for(&store, id, organization, at).await;
+        let answer = claim_placed(store.as_ref(), vec![record], 9, &claimer("c"), limits, at).await.expect("asked");
+        answer.turned_away.first().map(|(_, refusal)| *refusal)
+    };
+    let begun = async |organization: &str| {
+        let places = capacity::read(store.as_ref()).await.expect("read").expect("it is counted");
+        places.ledger.days.get(organization).map(|day| day.begun)
+    };
+    // now() is 8 in the morning; 9 hours before it was the day before.
+    for organization in ["a", "b"] {
+        for (number, hours) in [-9, -2, -1].into_iter().enumerate() {
+            assert_eq!(claims(&format!("{organization}{number}"), organization, hours, &unlimited).await, None);
+        }
+    }
+    queued_for(&store, "a-waits", "a", now()).await;
+    assert_eq!((begun("a").await, begun("b").await), (None, None), "nobody asked for it");
+    // By its own document, as the API has it.
+    capacity::count_day(store.as_ref(), "a", &day(3), now()).await.expect("counted");
+    capacity::count_day(store.as_ref(), "a", &day(3), now()).await.expect("and asked for again");
+    assert_eq!((begun("a").await, begun("b").await), (Some(2), None));
+    for organization in ["a", "b"] {
+        assert_eq!(claims(&format!("{organization}-third"), organization, 0, &limited).await, None);
+        let fourth = claims(&format!("{organization}-fourth"), organization, 0, &limited).await;
+        assert_eq!((fourth, begun(organization).await), (Some(Refusal::OrganizationPerDay), Some(3)), "{organization}");
+    }
+    // A limit that is used up already is counted once, though nobody is claimed.
+    let none = Limits { default: day(0), ..limits(100) };
+    assert_eq!(claims("c1", "c", 0, &none).await, Some(Refusal::OrganizationPerDay));
+    assert_eq!(begun("c").await, Some(0));
+    assert_eq!(claims("c2", "c", 16, &limited).await, None, "another day");
 }
 
 /// See its name: over a claim and a launch that was taken back, until it is really launched.

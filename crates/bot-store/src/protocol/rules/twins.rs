@@ -68,21 +68,8 @@ async fn both_bound(store: &Shared) -> (InstanceId, Vec<InstanceRecord>) {
 /// See its name: whether the other is at its files still or has ended, and whatever kept this one out.
 pub async fn who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call(store: Shared) {
     for (call, ends_first) in [("aaa-aaaa-aaa", true), ("bbb-bbbb-bbb", false)] {
-        let meetings = [format!("{call}-1"), format!("{call}-2")];
-        let extra = |seconds| json!({"meeting_url": format!("https://meet.google.com/{call}"), "start_time": now() + chrono::Duration::seconds(seconds)});
-        put_meeting(&store, &meetings[0], extra(0)).await;
-        put_meeting(&store, &meetings[1], extra(30)).await;
-        let (recorder, late) = (bound_for(&store, &meetings[0]).await, bound_for(&store, &meetings[1]).await);
-        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let (recorder, late) = recorded_and_late(&store, call).await;
         let recorder_id = recorder.instance.id.clone();
-        let holder = Holder { instance: recorder_id.clone(), attempt: 1, start_time: recorder.instance.facts.start_time };
-        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
-        let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
-        let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
-        slot::release(store.as_ref(), &key, &recorder_id, 1).await.expect("release");
-        // The one that comes too late holds the slot last: who held it before is not forgotten.
-        let holder = Holder { instance: late.instance.id.clone(), attempt: 1, start_time: late.instance.facts.start_time };
-        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
         if ends_first {
             done(&store, &recorder).await;
         }
@@ -94,10 +81,86 @@ pub async fn who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call(st
         if !ends_first {
             done(&store, &instance(&store, &recorder_id).await).await;
         }
-        let told =
-            read(&store, &DocumentKey::Meeting(MeetingPath::parse(&format!("meetings/{}", meetings[1])).expect("a path"))).await;
+        let told = read(&store, &DocumentKey::Meeting(MeetingPath::parse(&format!("meetings/{call}-2")).expect("a path"))).await;
         assert_eq!(Meeting::link(&told.fields, store.naming()), Some(recorder_id));
         assert_eq!((&told.fields["bot_status"], &told.fields["bot_outcome"]["kind"]), (&json!("done"), &json!("host_ended")));
+    }
+}
+
+/// Two instances of one call under two ids: one has recorded it and left, the other holds its slot since.
+async fn recorded_and_late(store: &Shared, call: &str) -> (InstanceRecord, InstanceRecord) {
+    let meetings = [format!("{call}-1"), format!("{call}-2")];
+    let extra = |seconds| json!({"meeting_url": format!("https://meet.google.com/{call}"), "start_time": now() + chrono::Duration::seconds(seconds)});
+    put_meeting(store, &meetings[0], extra(0)).await;
+    put_meeting(store, &meetings[1], extra(30)).await;
+    let (recorder, late) = (bound_for(store, &meetings[0]).await, bound_for(store, &meetings[1]).await);
+    let key = recorder.instance.facts.call_key.clone().expect("a call key");
+    let id = recorder.instance.id.clone();
+    let holder = Holder { instance: id.clone(), attempt: 1, start_time: recorder.instance.facts.start_time };
+    assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+    let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
+    let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
+    slot::release(store.as_ref(), &key, &id, 1).await.expect("release");
+    // The one that comes too late holds the slot last: who held it before is not forgotten.
+    let holder = Holder { instance: late.instance.id.clone(), attempt: 1, start_time: late.instance.facts.start_time };
+    assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+    (recorder, late)
+}
+
+/// See its name: its document says so, and counts as no failure.
+pub async fn who_comes_when_the_recorded_call_is_over_was_one_too_many(store: Shared) {
+    for (call, kind, phase) in [
+        ("ccc-cccc-ccc", OutcomeKind::EndedBeforeAdmission, Phase::Cancelled),
+        ("ddd-dddd-ddd", OutcomeKind::BrowserCrashed, Phase::Failed),
+    ] {
+        let (recorder, late) = recorded_and_late(&store, call).await;
+        done(&store, &recorder).await;
+        // A manager gives the call back as soon as its bot is out of it.
+        let key = late.instance.facts.call_key.clone().expect("a call key");
+        slot::release(store.as_ref(), &key, &late.instance.id, 1).await.expect("release");
+        let note = Note::new("manager", "settled");
+        let settled =
+            settle(store.as_ref(), &late, Step::Fail, Outcome::new(kind), Vec::new(), note, now()).await.expect("settle");
+        let Advanced::Applied(late) = settled else { panic!("{settled:?}") };
+        let outcome = late.instance.facts.outcome.expect("an outcome");
+        assert_eq!((late.instance.phase, late.instance.facts.handed_to.as_ref()), (phase, Some(&recorder.instance.id)));
+        if phase == Phase::Cancelled {
+            let why = format!("Bot {} recorded this call.", recorder.instance.id);
+            assert_eq!((outcome.kind, outcome.message), (OutcomeKind::Cancelled, why));
+        } else {
+            assert_eq!(outcome.kind, kind, "what failed stays a failure");
+        }
+    }
+}
+
+/// See its name: a link without starts serves for a call today and one tomorrow.
+pub async fn a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s(store: Shared) {
+    for (call, hours, phase) in [("eee-eeee-eee", 0, Phase::Cancelled), ("fff-ffff-fff", 24, Phase::Failed)] {
+        let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
+        put_meeting(&store, &format!("{call}-1"), extra.clone()).await;
+        let recorder = bound_for(&store, &format!("{call}-1")).await;
+        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let id = recorder.instance.id.clone();
+        let holder = Holder { instance: id.clone(), attempt: 1, start_time: None };
+        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+        let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
+        let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
+        slot::release(store.as_ref(), &key, &id, 1).await.expect("release");
+        done(&store, &recorder).await;
+
+        let later = now() + chrono::Duration::hours(hours);
+        let meeting = put_meeting(&store, &format!("{call}-2"), extra).await;
+        let enqueued = enqueue(store.as_ref(), &meeting, &StartWindow::default(), later).await.expect("enqueue");
+        let Enqueued::Created(second) = enqueued else { panic!("{enqueued:?}") };
+        let record = instance(&store, &second).await;
+        claim_all(store.as_ref(), vec![record], &claimer("c"), later).await.remove(0).expect("claim").expect("claimed");
+        let bound = bind(store.as_ref(), &second, (1, "r"), Purpose::Record, later).await.expect("bind");
+        let Bind::Bound(record) = bound else { panic!("{bound:?}") };
+        let (outcome, note) = (Outcome::new(OutcomeKind::EndedBeforeAdmission), Note::new("manager", "settled"));
+        let settled = settle(store.as_ref(), &record, Step::Fail, outcome, Vec::new(), note, later).await.expect("settle");
+        let Advanced::Applied(ended) = settled else { panic!("{settled:?}") };
+        let handed_to = (phase == Phase::Cancelled).then_some(id);
+        assert_eq!((ended.instance.phase, ended.instance.facts.handed_to), (phase, handed_to), "{hours} h later");
     }
 }
 

@@ -1,0 +1,58 @@
+//! `manager salvage`: files of what lies in the bucket, whatever became of its instance.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use bot_model::object_prefix::ObjectName;
+use manager::finalize::{FinalizeError, salvage};
+
+use crate::bench::{Bench, Capture, PART_FRAMES, decoded, epoch, record};
+
+fn salvaged(bucket: &str, path: &str, into: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_manager"));
+    command.args(["salvage", path, "--into"]).arg(into).env("RECORDINGS_URL", bucket);
+    command.output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_made_without_a_store_and_the_bucket_stays_as_it_was() {
+    let bench = Bench::new().await;
+    record(&bench.session(), 0, &Capture::starting(epoch()));
+    bench.carry().await;
+    let before = bench.objects().await.list("").await.unwrap();
+    let into = bench.folder.path().join("salvaged");
+    let done = salvaged(&bench.bucket_url(), bench.prefix.as_str(), &into);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(decoded(&into.join(ObjectName::Video.file_name())), (PART_FRAMES, String::new()));
+    let mut made: Vec<_> = std::fs::read_dir(&into).unwrap().map(|file| file.unwrap().file_name()).collect();
+    made.sort();
+    assert_eq!(made, ["audio.m4a", "video.mp4"]);
+    assert_eq!(bench.objects().await.list("").await.unwrap(), before);
+    let again = salvaged(&bench.bucket_url(), bench.prefix.as_str(), &into);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("is there already"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_segment_is_left_out_and_the_rest_is_saved() {
+    let bench = Bench::new().await;
+    record(&bench.session(), 0, &Capture::starting(epoch()));
+    bench.carry().await;
+    let objects = bench.objects().await;
+    let names = objects.list(&bench.prefix.raw_folder()).await.unwrap();
+    let damaged = names.iter().find(|name| name.contains("/000001-")).unwrap_or_else(|| panic!("{names:?}"));
+    let file = bench.folder.path().join("bucket").join(bench.prefix.raw_folder()).join(damaged);
+    std::fs::write(&file, b"not what it was").unwrap();
+    let into = bench.folder.path().join("salvaged");
+    let made = salvage(&objects, &bench.prefix, &into).await.unwrap();
+    assert_eq!(made.left_out, std::slice::from_ref(damaged));
+    let (frames, complaints) = decoded(&into.join(ObjectName::Video.file_name()));
+    assert_eq!((frames, complaints.as_str()), (PART_FRAMES * 2 / 3, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_path_says_that_there_is_nothing() {
+    let bench = Bench::new().await;
+    let into = bench.folder.path().join("salvaged");
+    let made = salvage(&bench.objects().await, &bench.prefix, &into).await;
+    assert!(matches!(made, Err(FinalizeError::Nothing)), "{made:?}");
+}
