@@ -46,6 +46,8 @@ pub struct Config {
     pub portal_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// What seals the secrets of endpoints in the store.
+    pub webhook_safe: webhooks::Safe,
     /// Runs are processes on this machine: the one-machine set-up.
     pub launches_here: bool,
     /// Private authorities whose certificates are believed: of issuers of tokens, services of alerts, receivers of webhooks.
@@ -163,6 +165,7 @@ impl Config {
             api: reader.api(http_listen),
             portal_secret: reader.portal_secret(),
             webhook_allow: reader.webhook_allow(),
+            webhook_safe: reader.webhook_safe(),
             launches_here: launcher == LauncherKind::Process,
             webhook_trust: webhook_trust.and(&trust),
             trust,

@@ -184,6 +184,11 @@ pub const SETTINGS: &[Setting] = &[
         "certificates (PEM) of private authorities that are believed, besides the system's, by whatever the controller asks over https: issuers of tokens, services of alerts, receivers of webhooks, and the API that a command names; a changed file counts without a restart",
     ),
     setting("WEBHOOK_CA_FILE", "", "the same for receivers of webhooks alone, beside TRUSTED_CA_FILE"),
+    setting(
+        "WEBHOOK_SECRETS_KEY",
+        "",
+        "seals the secrets of webhooks in the store, at least 32 characters, the same on every replica; several are separated by commas: the first seals, all open; absent: they are stored in clear",
+    ),
     setting("ALERT_SNS_TOPIC_ARN", "", "a topic of AWS SNS that is told when all bots are busy"),
     setting("ALERT_PUBSUB_TOPIC", "", "a topic of Google Pub/Sub that is told the same: projects/my-project/topics/alerts"),
     setting("HTTP_PORT_FILE", "", "file to write the address to that is really listened on"),

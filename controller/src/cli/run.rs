@@ -88,6 +88,7 @@ async fn serve_api(config: &Config, engine: &Arc<Engine>) -> Result<(Option<Rout
         recordings_url: config.runs.recordings_url.clone(),
         link_secret: config.api.link_secret.clone(),
         webhook_allow: config.webhook_allow.clone(),
+        webhook_safe: config.webhook_safe.clone(),
         limits: config.pace.limits.clone(),
         ageing: config.pace.ageing,
         statistics_kept: STATISTICS_KEPT,
@@ -140,6 +141,7 @@ fn webhooks(config: &Config, engine: &Engine) -> Result<Arc<Webhooks>, CliError>
         pace: webhooks::Pace { poll, ..pace },
         metrics: engine.metrics.webhooks.clone(),
         alerts: alerts(config)?,
+        safe: config.webhook_safe.clone(),
         hints: engine.outbox_hints(),
     }))
 }

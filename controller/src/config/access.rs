@@ -41,7 +41,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
 
     pub(super) fn portal_secret(&mut self) -> Option<SecretString> {
         let secret = self.text("PORTAL_SECRET")?;
-        if secret.len() < portal::seal::SHORTEST_SECRET {
+        if secret.len() < sealing::SHORTEST_SECRET {
             self.problem(
                 "PORTAL_SECRET",
                 "(a short text)",
@@ -115,7 +115,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<'_, L> {
         origins
     }
 
-    fn list(&self, name: &str) -> Option<Vec<String>> {
+    pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
         let text = self.text(name)?;
         Some(text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect())
     }

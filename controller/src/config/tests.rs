@@ -188,6 +188,12 @@ fn an_api_without_keys_is_refused_wherever_others_can_reach_it() {
     let api = with(&[]).unwrap().api;
     assert_eq!((api.access, api.listen), (Access::Keys, None));
     assert!(with(&[("API_LINK_SECRET", "short")]).is_err());
+    let (long, keys) = ("k".repeat(32), format!("{0}, {0}", "k".repeat(32)));
+    for (keys, seals) in [("", false), (&long, true), (&keys, true)] {
+        assert_eq!(with(&[("WEBHOOK_SECRETS_KEY", keys)]).unwrap().webhook_safe.seals(), seals, "{keys}");
+    }
+    let problems = with(&[("WEBHOOK_SECRETS_KEY", &format!("{long},CANARY"))]).unwrap_err();
+    assert!(problems[0].variable == "WEBHOOK_SECRETS_KEY" && !problems[0].got.contains("CANARY"), "{problems:?}");
     let open = ("API_ACCESS", "danger_open");
     for reachable in [
         &[open][..],

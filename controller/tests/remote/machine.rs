@@ -70,6 +70,19 @@ impl Machine {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// The first line of its log with all of these in it. It writes its log beside what it answers, so that a line may come after an answer.
+    pub(crate) async fn logged(&self, parts: &[&str]) -> String {
+        let give_up = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| parts.iter().all(|part| line.contains(part))) {
+                return line.to_owned();
+            }
+            assert!(tokio::time::Instant::now() < give_up, "no line with {parts:?}: {log}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     async fn until_ready(&self) {
         let give_up = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {

@@ -71,7 +71,7 @@ async fn a_controller_believes_the_authorities_that_its_settings_name() {
     let machine = Machine::start(&[&common[..], &[("WEBHOOK_CA_FILE", ours.as_str())]].concat()).await;
     assert_eq!(attempt(&machine, &url).await["result"], "accepted");
     assert_eq!(of_token(&machine).await.0, 503);
-    assert!(machine.log().contains("authority that is not trusted"), "{}", machine.log());
+    machine.logged(&["authority that is not trusted"]).await;
     machine.end().await;
 
     // One setting for all, and a file that is replaced while the controller runs.
@@ -88,9 +88,7 @@ async fn a_controller_believes_the_authorities_that_its_settings_name() {
     assert!(status == 401 && said.contains("no such key"), "{status} {said}");
     std::fs::write(&file, "nothing").unwrap();
     assert_eq!(attempt(&machine, &url).await["result"], "accepted", "what it held goes on counting");
-    let log = machine.log();
-    let warning = log.lines().find(|line| line.contains("cannot be used")).unwrap_or_else(|| panic!("no warning: {log}"));
-    assert!(warning.contains("WARN") && warning.contains("TRUSTED_CA_FILE") && warning.contains(&named), "{warning}");
+    machine.logged(&["WARN", "cannot be used", "TRUSTED_CA_FILE", &named]).await;
     machine.end().await;
 
     let list = async |more: &[(&str, &str)]| {

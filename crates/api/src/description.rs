@@ -13,7 +13,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use crate::problem::{Kind, TYPE_PREFIX};
 
 const ABOUT: &str = "Schedule meetings, follow and steer their bots, fetch their recordings. Every error is a problem document (RFC 9457). Send the key as \
-                     Authorization: Bearer mbk_… (or X-API-Key). A POST with an Idempotency-Key can be repeated: it gets the first answer again.";
+                     Authorization: Bearer mbk_… (or X-API-Key). A change with an Idempotency-Key can be repeated: it gets the first answer again.";
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
     code,pre{font:13px/1.4 ui-monospace,monospace}pre{overflow:auto;padding:.6rem;border:1px solid #8886;border-radius:4px}\
     summary{cursor:pointer;padding:.3rem 0}.m{display:inline-block;min-width:4rem;font-weight:700}td,th{text-align:left;padding:.1rem .8rem .1rem 0;vertical-align:top}\
@@ -71,7 +71,7 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
         operation["responses"][status.to_string()] = json!({"$ref": "#/components/responses/Problem"});
     }
     operation["responses"]["default"] = json!({"$ref": "#/components/responses/Problem"});
-    if method == "post" {
+    if method != "get" {
         let key = json!({"name": "Idempotency-Key", "in": "header", "required": false, "schema": {"type": "string", "maxLength": 255},
             "description": "The first answer under this key is given again for 24 hours"});
         match operation.get_mut("parameters").and_then(Value::as_array_mut) {

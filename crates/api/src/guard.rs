@@ -79,7 +79,7 @@ async fn attended(api: &Arc<Api>, mut request: Request, next: Next) -> Response 
         return Problem::new(Kind::BadParameter, detail).into_response();
     }
     match caller {
-        Ok(principal) if *request.method() == Method::POST => replay::answer(api, &principal, request, next).await,
+        Ok(principal) if !request.method().is_safe() => replay::answer(api, &principal, request, next).await,
         _ => next.run(request).await,
     }
 }

@@ -59,6 +59,8 @@ pub struct Settings {
     pub link_secret: Option<SecretString>,
     /// Where webhooks may go besides the public internet.
     pub webhook_allow: webhooks::Allowed,
+    /// What seals the secrets of new endpoints.
+    pub webhook_safe: webhooks::Safe,
     /// What all replicas together hold to; the engine's own.
     pub limits: Limits,
     /// What 100 of priority are worth in waiting; the engine's own.

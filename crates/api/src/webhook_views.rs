@@ -87,7 +87,7 @@ pub(crate) struct DeliveryView {
 pub(crate) struct AttemptView {
     /// When it began.
     tried_at: DateTime<Utc>,
-    /// `accepted`, `gone`, `refused`, `timed_out`, `unreachable`, `untrusted_tls` or `forbidden_address`.
+    /// `accepted`, `gone`, `refused`, `timed_out`, `unreachable`, `untrusted_tls`, `forbidden_address` or `unsigned`.
     result: String,
     /// The receiver's status, where it answered.
     status: Option<u16>,

@@ -10,9 +10,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bot_store::{Commit, Write, clock};
+use sealing::SealError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use webhooks::endpoint::{self, EVENT_TYPES, Endpoint, MOST_ENDPOINTS, MOST_OF_ONE_OWNER, Read};
+use webhooks::signature::Secret;
 use webhooks::target::Target;
 
 use crate::access::{Admin, Principal, Scope, Who};
@@ -94,11 +96,13 @@ pub(crate) async fn create(
         return Err(Problem::new(Kind::Conflict, detail));
     }
     let url = address(&api, &new.url)?;
-    let no_randomness = || Problem::new(Kind::Internal, "this machine gave no random bytes");
-    let mut endpoint = Endpoint::new(url, owner, &who.principal.name, clock::now()).ok_or_else(no_randomness)?;
+    let now = clock::now();
+    let mut endpoint = Endpoint::new(url, owner, &who.principal.name, now).ok_or_else(no_randomness)?;
     endpoint.description = description(new.description.unwrap_or_default())?;
     endpoint.event_types = event_types(new.event_types.unwrap_or_default())?;
-    let secret = endpoint.secrets.first().map(|signing| signing.secret.reveal()).unwrap_or_default();
+    let safe = &api.settings.webhook_safe;
+    endpoint.seal(safe).map_err(unsealed)?;
+    let secret = endpoint.signing(safe, now).unwrap_or_default().first().map(Secret::reveal).unwrap_or_default();
     let audit = noted(&who, "webhook.create", &endpoint);
     let applied = api.store().commit(vec![endpoint.create(), audit]).await?;
     let Commit::Applied(versions) = applied else { return Err(contended()) };
@@ -195,15 +199,21 @@ pub(crate) async fn rotate(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<WebhookWithSecret>, Problem> {
-    let edit = |endpoint: &mut Endpoint| {
-        endpoint.rotate(clock::now()).ok_or_else(|| Problem::new(Kind::Internal, "this machine gave no random bytes"))
-    };
+    let edit = |endpoint: &mut Endpoint| endpoint.rotate(&api.settings.webhook_safe, clock::now()).map_err(unsealed);
     let (secret, webhook) = edited(&api, &who, &id, (&headers, "webhook.rotate"), edit).await?;
     Ok(Json(WebhookWithSecret { webhook, secret: secret.reveal() }))
 }
 
 fn tagged(view: WebhookView) -> Response {
     ([(header::ETAG, view.etag.clone())], Json(view)).into_response()
+}
+
+fn no_randomness() -> Problem {
+    Problem::new(Kind::Internal, "this machine gave no random bytes")
+}
+
+fn unsealed(error: SealError) -> Problem {
+    Problem::new(Kind::Internal, format!("its secret could not be sealed: {error}"))
 }
 
 fn contended() -> Problem {

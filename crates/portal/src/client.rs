@@ -172,25 +172,40 @@ impl Client {
 
     /// A change. `once` names the form that asks for it: sent twice as it is, it is done once.
     pub(crate) async fn post(&self, path: &str, once: &str, body: Value) -> Result<Answer, Refusal> {
-        self.once(path, once, "", body).await
+        self.once(Method::POST, path, once, "", Some(body)).await
     }
 
     /// A change without a body of what was read under `etag`.
     pub(crate) async fn post_on(&self, path: &str, once: &str, etag: &str) -> Result<Answer, Refusal> {
-        self.once(path, once, etag, json!({})).await
+        self.once(Method::POST, path, once, etag, Some(json!({}))).await
+    }
+
+    /// A change of what was read under `etag`.
+    pub(crate) async fn patch(&self, path: &str, once: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
+        self.once(Method::PATCH, path, once, etag, Some(body)).await
+    }
+
+    /// A replacement of what was read under `etag`.
+    pub(crate) async fn put(&self, path: &str, once: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
+        self.once(Method::PUT, path, once, etag, Some(body)).await
+    }
+
+    /// A deletion; with an `etag`, of what was read under it alone.
+    pub(crate) async fn delete(&self, path: &str, once: &str, etag: &str) -> Result<Answer, Refusal> {
+        self.once(Method::DELETE, path, once, etag, None).await
     }
 
     /// Goes on where the browser does not wait for it: of a button that is pressed twice the first request is given up by the browser,
     /// and the second one gets its answer.
-    async fn once(&self, path: &str, once: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
-        let key = if once.is_empty() { String::new() } else { key_of(once, path, etag, &body) };
+    async fn once(&self, method: Method, path: &str, once: &str, etag: &str, body: Option<Value>) -> Result<Answer, Refusal> {
+        let key = if once.is_empty() { String::new() } else { key_of(once, &format!("{method} {path}"), etag, body.as_ref()) };
         let headers = [(header::IF_MATCH, etag.to_owned()), (IDEMPOTENCY_KEY, key)];
         let more: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let (client, path) = (self.clone(), path.to_owned());
         let asking = tokio::spawn(async move {
             let give_up = Instant::now() + UNDER_WAY;
             loop {
-                match client.ask(Method::POST, &path, &more, Some(body.clone())).await {
+                match client.ask(method.clone(), &path, &more, body.clone()).await {
                     Err(refusal) if &*refusal.slug == "in-progress" && Instant::now() < give_up => {
                         tokio::time::sleep(LOOK_AGAIN).await;
                     }
@@ -200,30 +215,12 @@ impl Client {
         });
         asking.await.unwrap_or_else(|_| Err(Refusal::of(StatusCode::INTERNAL_SERVER_ERROR, "Something broke on our side", "")))
     }
-
-    /// A change of what was read under `etag`.
-    pub(crate) async fn patch(&self, path: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
-        let tag = (header::IF_MATCH, etag.to_owned());
-        self.ask(Method::PATCH, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, Some(body)).await
-    }
-
-    /// A replacement of what was read under `etag`.
-    pub(crate) async fn put(&self, path: &str, etag: &str, body: Value) -> Result<Answer, Refusal> {
-        let tag = (header::IF_MATCH, etag.to_owned());
-        self.ask(Method::PUT, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, Some(body)).await
-    }
-
-    /// A deletion; with an `etag`, of what was read under it alone.
-    pub(crate) async fn delete(&self, path: &str, etag: &str) -> Result<Answer, Refusal> {
-        let tag = (header::IF_MATCH, etag.to_owned());
-        self.ask(Method::DELETE, path, if etag.is_empty() { &[] } else { std::slice::from_ref(&tag) }, None).await
-    }
 }
 
 /// The key of a form as it was filled in: other contents, and another form of the same page, are another request.
-fn key_of(once: &str, path: &str, etag: &str, body: &Value) -> String {
+fn key_of(once: &str, request: &str, etag: &str, body: Option<&Value>) -> String {
     let mut digest = Sha256::new();
-    for part in [once, path, etag, &body.to_string()] {
+    for part in [once, request, etag, &body.map(Value::to_string).unwrap_or_default()] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }

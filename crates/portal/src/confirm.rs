@@ -150,7 +150,9 @@ pub(crate) async fn ask_priority(visit: Visit, Path(id): Path<String>) -> Respon
 pub(crate) async fn priority(Path(id): Path<String>, Posted { visit, fields }: Posted) -> Response {
     let wanted = fields.get("priority");
     let changed = match wanted.parse::<i64>() {
-        Ok(number) => visit.client.patch(&bot_path(&id), fields.get("etag"), json!({"priority": number})).await.map(drop),
+        Ok(number) => {
+            visit.client.patch(&bot_path(&id), fields.once(), fields.get("etag"), json!({"priority": number})).await.map(drop)
+        }
         Err(_) => Err(Refusal::of(StatusCode::UNPROCESSABLE_ENTITY, "", "Give a whole number, -1000 to 1000.")),
     };
     match changed {

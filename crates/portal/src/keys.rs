@@ -110,8 +110,8 @@ pub(crate) async fn ask_revoke(visit: Visit, Path(id): Path<String>) -> Response
 }
 
 /// Revokes it.
-pub(crate) async fn revoke(Path(id): Path<String>, Posted { visit, .. }: Posted) -> Response {
-    match visit.client.delete(&format!("/v1/keys/{}", segment(&id)), "").await {
+pub(crate) async fn revoke(Path(id): Path<String>, Posted { visit, fields }: Posted) -> Response {
+    match visit.client.delete(&format!("/v1/keys/{}", segment(&id)), fields.once(), "").await {
         Ok(_) => done("/portal/keys", "revoked"),
         Err(refusal) => refused_to(&visit, &refusal, "/portal/keys"),
     }

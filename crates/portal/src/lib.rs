@@ -20,7 +20,6 @@ mod overview;
 mod page;
 mod people;
 mod schedule;
-pub mod seal;
 mod session;
 mod settings;
 mod shapes;
@@ -41,7 +40,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use secrecy::SecretString;
 
-use crate::seal::{SealError, Sealer};
+use sealing::{SealError, Sealer};
 
 /// Largest form.
 const MOST_FORM_BYTES: usize = 64 * 1024;
@@ -52,7 +51,7 @@ pub struct Options {
     /// Nobody is asked for a key: the API's explicit local mode.
     pub is_open: bool,
     /// What replicas share so that a session of one is one of all; absent is made anew with each process. At least
-    /// [`seal::SHORTEST_SECRET`] characters.
+    /// [`sealing::SHORTEST_SECRET`] characters.
     pub secret: Option<SecretString>,
 }
 
@@ -76,7 +75,7 @@ impl Portal {
 /// # Errors
 /// Where the system has no randomness to give.
 pub fn before(api: Router, options: &Options) -> Result<Router, SealError> {
-    let sealer = Sealer::new(options.secret.as_ref())?;
+    let sealer = options.secret.as_ref().map_or_else(Sealer::random, |secret| Sealer::new(session::PURPOSE, secret))?;
     let (ended, titles) = (session::Ended::default(), titles::Titles::default());
     let portal = Arc::new(Portal { api: api.clone(), is_open: options.is_open, sealer, ended, titles });
     let pages =

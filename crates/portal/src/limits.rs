@@ -262,7 +262,7 @@ pub(crate) async fn change(Path(organization): Path<String>, Posted { visit, fie
         let page = LimitPage { wanted: words, consequence, ..LimitPage::new(&visit, &now, fields) };
         return page_of(&visit, StatusCode::OK, &page);
     }
-    match visit.client.put(&path(&organization), fields.get("etag"), body(&wanted)).await {
+    match visit.client.put(&path(&organization), fields.once(), fields.get("etag"), body(&wanted)).await {
         Ok(_) => done(LIST, "limits"),
         Err(refusal) if refusal.status == StatusCode::UNPROCESSABLE_ENTITY => {
             let reasons = if refusal.errors.is_empty() { vec![refusal.detail] } else { refusal.errors };
@@ -293,7 +293,7 @@ pub(crate) async fn ask_default(visit: Visit, Path(organization): Path<String>) 
 
 /// Goes back, if the limits are still those that were shown.
 pub(crate) async fn to_default(Path(organization): Path<String>, Posted { visit, fields }: Posted) -> Response {
-    match visit.client.delete(&path(&organization), fields.get("etag")).await {
+    match visit.client.delete(&path(&organization), fields.once(), fields.get("etag")).await {
         Ok(_) => done(LIST, "defaults"),
         Err(refusal) => refused_to(&visit, &refusal, &address(&organization)),
     }

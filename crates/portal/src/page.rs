@@ -10,9 +10,9 @@ use data_encoding::HEXLOWER;
 
 use crate::Portal;
 use crate::client::Refusal;
-use crate::seal::random;
 use crate::visit::Visit;
 use crate::zone::Zone;
+use sealing::random;
 
 /// Nothing but our own files, no inline script or style, no frame around us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; connect-src 'self'; \

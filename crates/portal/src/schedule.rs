@@ -239,7 +239,7 @@ pub(crate) async fn change(Path(id): Path<String>, Posted { visit, fields }: Pos
             ("priority", read.priority.filter(|_| is_new(4, "priority")).map(|priority| json!(priority))),
             ("meeting_url", given(fields.get("meeting_url"))),
         ]);
-        match visit.client.patch(&path, fields.get("etag"), body).await {
+        match visit.client.patch(&path, fields.once(), fields.get("etag"), body).await {
             Ok(answer) => {
                 let meeting: Meeting = serde_json::from_value(answer.body).unwrap_or_default();
                 visit.portal.titles.forget(meeting.bot_id.as_deref().unwrap_or_default());

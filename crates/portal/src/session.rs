@@ -12,8 +12,10 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use crate::seal::{SealError, Sealer, random};
+use sealing::{SealError, Sealer, random};
 
+/// What [`Sealer`]s of sessions are for.
+pub(crate) const PURPOSE: &str = "meeting-bot portal session 1";
 /// A session ends this long after its sign-in.
 const LIFE: TimeDelta = TimeDelta::hours(12);
 /// Longest key or token that fits into a cookie once it is sealed.
@@ -71,14 +73,14 @@ impl Ended {
 /// The session of a request; `None` where there is none, or none any more.
 pub(crate) fn of(headers: &HeaderMap, sealer: &Sealer, ended: &Ended, now: DateTime<Utc>) -> Option<Session> {
     let sealed = cookie(headers, &cookie_name(headers))?;
-    let session: Session = serde_json::from_slice(&sealer.open(&sealed)?).ok()?;
+    let session: Session = serde_json::from_slice(&sealer.open(PURPOSE, &sealed)?).ok()?;
     (now < session.ends_at && !ended.holds(&session)).then_some(session)
 }
 
 /// The cookie that carries a session.
 pub(crate) fn carried(headers: &HeaderMap, sealer: &Sealer, session: &Session) -> Result<HeaderValue, SealError> {
     let plain = serde_json::to_vec(session).map_err(|_| SealError::Cipher)?;
-    let text = set_cookie(headers, &sealer.seal(&plain)?, LIFE.num_seconds());
+    let text = set_cookie(headers, &sealer.seal(PURPOSE, &plain)?, LIFE.num_seconds());
     HeaderValue::from_str(&text).map_err(|_| SealError::Cipher)
 }
 
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_session_comes_back_by_its_cookie_until_it_ends_or_is_signed_out() {
-        let (sealer, ended, now) = (Sealer::new(None).unwrap(), Ended::default(), Utc::now());
+        let (sealer, ended, now) = (Sealer::random().unwrap(), Ended::default(), Utc::now());
         for (host, secure) in
             [("localhost:8080", false), ("127.0.0.1:8080", false), ("[::1]:8080", false), ("bots.example", true)]
         {
@@ -153,7 +155,7 @@ mod tests {
             let back = of(&asks, &sealer, &ended, now).unwrap();
             assert_eq!((back.key.as_deref(), back.admits(&session.token), back.admits("")), (Some("mbk_x"), true, false));
             assert!(of(&asks, &sealer, &ended, now + LIFE).is_none());
-            assert!(of(&asks, &Sealer::new(None).unwrap(), &ended, now).is_none());
+            assert!(of(&asks, &Sealer::random().unwrap(), &ended, now).is_none());
             ended.end(&back, now);
             assert!(of(&asks, &sealer, &ended, now).is_none());
         }

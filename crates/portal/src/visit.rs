@@ -14,10 +14,10 @@ use chrono::Utc;
 use crate::Portal;
 use crate::client::{ASSERTION, Client, Refusal, query};
 use crate::page::refused;
-use crate::seal::SealError;
 use crate::session::{self, Session};
 use crate::shapes::Me;
 use crate::zone::Zone;
+use sealing::SealError;
 
 /// A signed-in request.
 pub(crate) struct Visit {

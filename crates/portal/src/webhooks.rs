@@ -260,8 +260,8 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
         "rotate" => {
             client.post(&format!("{path}/rotate"), NOT_REMEMBERED, json!({})).await.map(|answer| secret(&visit, answer.body))
         }
-        "enable" => enable(client, &path).await.map(|()| done(&back, "saved")),
-        "delete" => client.delete(&path, "").await.map(|_| done(LIST, "deleted")),
+        "enable" => enable(client, &path, fields.once()).await.map(|()| done(&back, "saved")),
+        "delete" => client.delete(&path, fields.once(), "").await.map(|_| done(LIST, "deleted")),
         _ => Err(Refusal::of(
             StatusCode::NOT_FOUND,
             "There is no such page",
@@ -271,9 +271,9 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
     answered.unwrap_or_else(|refusal| refused_to(&visit, &refusal, &back))
 }
 
-async fn enable(client: &crate::client::Client, path: &str) -> Result<(), Refusal> {
+async fn enable(client: &crate::client::Client, path: &str, once: &str) -> Result<(), Refusal> {
     let webhook: Value = client.get(path).await?;
-    client.patch(path, webhook["etag"].as_str().unwrap_or_default(), json!({"is_enabled": true})).await.map(drop)
+    client.patch(path, once, webhook["etag"].as_str().unwrap_or_default(), json!({"is_enabled": true})).await.map(drop)
 }
 
 /// Sends an event once more.

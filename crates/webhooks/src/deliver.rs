@@ -179,10 +179,14 @@ impl Webhooks {
         let (tried_at, begun) = (clock::now(), Instant::now());
         let answer = match held.receiver.as_ref() {
             Receiver::Endpoint(endpoint) => {
-                let secrets = endpoint.signing(tried_at);
                 let Delivery { event_id, body, .. } = &held.delivery;
-                let message = Message { url: &endpoint.url, id: event_id, body, secrets: &secrets };
-                self.poster.post(message, tried_at).await
+                match endpoint.signing(&self.safe, tried_at) {
+                    Some(secrets) => {
+                        let message = Message { url: &endpoint.url, id: event_id, body, secrets: &secrets };
+                        self.poster.post(message, tried_at).await
+                    }
+                    None => Answer::unsigned(),
+                }
             }
             Receiver::Alert(alert) => alert.send(&held.delivery.body, self.pace.deadline).await,
         };
@@ -276,6 +280,8 @@ fn healed(endpoint: &Endpoint, answer: &Answer, now: DateTime<Utc>, disabled_aft
     let mut changed = endpoint.clone();
     match answer.outcome {
         Outcome::Accepted => changed.failing_since_at = None,
+        // Not the receiver's fault.
+        Outcome::Unsigned => {}
         Outcome::Gone if endpoint.is_enabled => changed.disable(Some("it answered 410 Gone"), now),
         _ => {
             let since = *changed.failing_since_at.get_or_insert(now);
@@ -310,6 +316,7 @@ mod tests {
         assert_eq!(after(&failing, Outcome::Accepted, 30).unwrap().failing_since_at, None);
         let off = after(&failing, Outcome::Unreachable, 10 + 5 * 86_400).unwrap();
         assert_eq!((off.is_enabled, off.disabled_reason.as_deref()), (false, Some("it accepted nothing for 5 days")));
+        assert_eq!(after(&failing, Outcome::Unsigned, 10 + 5 * 86_400), None, "our fault is not its");
         let gone = after(&endpoint, Outcome::Gone, 5).unwrap();
         assert_eq!((gone.is_enabled, gone.disabled_at), (false, Some(at(5))));
     }

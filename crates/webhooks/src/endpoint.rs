@@ -7,8 +7,10 @@ use bot_store::listing::{Listed, Listing};
 use bot_store::outbox::{CAPACITY_EXHAUSTED, Event, QUEUE_TIMEOUT};
 use bot_store::{DocumentKey, Precondition, Record, Store, StoreError, Version, Write, WriteMode, clock};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sealing::SealError;
+use serde::{Deserialize, Serialize};
 
+use crate::safe::{Kept, Safe};
 use crate::schedule::delta;
 use crate::signature::Secret;
 
@@ -44,22 +46,12 @@ pub const EVENT_TYPES: [&str; 14] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signing {
     /// The secret.
-    #[serde(serialize_with = "reveal", deserialize_with = "conceal")]
-    pub secret: Secret,
+    pub secret: Kept,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it stops signing; absent for the present one.
     #[serde(default)]
     pub expires_at: Option<DateTime<Utc>>,
-}
-
-fn reveal<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&secret.reveal())
-}
-
-fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Secret::parse(&text).ok_or_else(|| serde::de::Error::custom("no secret"))
 }
 
 /// An endpoint. Field names are the stored ones.
@@ -112,9 +104,10 @@ pub struct Read {
 }
 
 impl Endpoint {
-    /// A new one, with a new secret. `organization` `None` is for everybody's events. `None` where there is no randomness.
+    /// A new one, with a new secret, in clear until it is [sealed](Self::seal). `organization` `None` is for everybody's events. `None`
+    /// where there is no randomness.
     pub fn new(url: String, organization: Option<String>, created_by: &str, now: DateTime<Utc>) -> Option<Self> {
-        let secret = Signing { secret: Secret::random()?, created_at: now, expires_at: None };
+        let secret = Signing { secret: Kept::Clear(Secret::random()?), created_at: now, expires_at: None };
         Some(Self {
             id: format!("ep_{}", clock::ordered_id().simple()),
             url,
@@ -168,22 +161,38 @@ impl Endpoint {
         self.is_enabled && is_its && is_asked_for
     }
 
-    /// The secrets that sign now, the newest first.
-    pub fn signing(&self, now: DateTime<Utc>) -> Vec<Secret> {
+    /// The secrets that sign now, the newest first; `None` where one of them does not open: its receivers may know no other.
+    pub fn signing(&self, safe: &Safe, now: DateTime<Utc>) -> Option<Vec<Secret>> {
         let is_valid = |signing: &&Signing| signing.expires_at.is_none_or(|at| now < at);
-        self.secrets.iter().filter(is_valid).map(|signing| signing.secret.clone()).collect()
+        self.secrets.iter().filter(is_valid).map(|signing| safe.open(&self.id, &signing.secret)).collect()
     }
 
-    /// Puts a new secret before the present one, which signs for another day. The new one, unless there is no randomness.
-    pub fn rotate(&mut self, now: DateTime<Utc>) -> Option<Secret> {
-        let secret = Secret::random()?;
-        self.secrets.retain(|signing| signing.expires_at.is_none_or(|at| now < at));
+    /// Seals every secret with the first key, where there is one; true where that changed something.
+    pub fn seal(&mut self, safe: &Safe) -> Result<bool, SealError> {
+        let mut has_changed = false;
+        for signing in &mut self.secrets {
+            if let Some(sealed) = safe.resealed(&self.id, &signing.secret)? {
+                signing.secret = sealed;
+                has_changed = true;
+            }
+        }
+        Ok(has_changed)
+    }
+
+    /// Puts a new secret before the present one, which signs for another day, and seals them; one that no key opens goes. The new one, unless
+    /// there is no randomness.
+    pub fn rotate(&mut self, safe: &Safe, now: DateTime<Utc>) -> Result<Secret, SealError> {
+        let secret = Secret::random().ok_or_else(|| SealError::Random("none for a secret".into()))?;
+        let id = &self.id;
+        let signs = |signing: &Signing| signing.expires_at.is_none_or(|at| now < at) && safe.open(id, &signing.secret).is_some();
+        self.secrets.retain(signs);
         for signing in &mut self.secrets {
             signing.expires_at.get_or_insert(now + delta(OLD_SECRET_SIGNS_FOR));
         }
-        self.secrets.insert(0, Signing { secret: secret.clone(), created_at: now, expires_at: None });
+        self.secrets.insert(0, Signing { secret: Kept::Clear(secret.clone()), created_at: now, expires_at: None });
         self.secrets.truncate(MOST_SECRETS);
-        Some(secret)
+        self.seal(safe)?;
+        Ok(secret)
     }
 
     /// Switches it off, with a reason where nobody asked for it.
@@ -242,16 +251,27 @@ mod tests {
     #[test]
     fn a_replaced_secret_signs_for_another_day() {
         let mut endpoint = endpoint(None);
-        let first = endpoint.signing(at(0));
-        let second = endpoint.rotate(at(10)).unwrap();
-        assert_eq!(endpoint.signing(at(11)), [second.clone(), first[0].clone()]);
-        assert_eq!(endpoint.signing(at(10 + 86_400)), [second]);
+        let signing = |endpoint: &Endpoint, seconds| endpoint.signing(&Safe::default(), at(seconds)).unwrap();
+        let first = signing(&endpoint, 0);
+        let second = endpoint.rotate(&Safe::default(), at(10)).unwrap();
+        assert_eq!(signing(&endpoint, 11), [second.clone(), first[0].clone()]);
+        assert_eq!(signing(&endpoint, 10 + 86_400), [second]);
         for _ in 0..5 {
-            endpoint.rotate(at(20)).unwrap();
+            endpoint.rotate(&Safe::default(), at(20)).unwrap();
         }
-        assert_eq!(endpoint.signing(at(21)).len(), MOST_SECRETS);
+        assert_eq!(signing(&endpoint, 21).len(), MOST_SECRETS);
         let stored = Record { key: endpoint.key(), fields: endpoint.fields(), version: Version::from_adapter("1") };
         assert_eq!(Endpoint::of(&stored).unwrap().endpoint, endpoint);
         assert!(!format!("{endpoint:?}").contains("whsec_"));
+
+        let safe = Safe::new(&["x".repeat(32).into()]).unwrap();
+        let secrets = signing(&endpoint, 21);
+        assert_eq!((endpoint.seal(&safe).unwrap(), endpoint.seal(&safe).unwrap()), (true, false));
+        assert_eq!(endpoint.signing(&safe, at(21)), Some(secrets));
+        assert_eq!(endpoint.signing(&Safe::default(), at(21)), None, "never without a signature that receivers know");
+        assert!(!serde_json::to_string(&endpoint.fields()).unwrap().contains("whsec_"));
+        let other = Safe::new(&["y".repeat(32).into()]).unwrap();
+        let new = endpoint.rotate(&other, at(30)).unwrap();
+        assert_eq!(endpoint.signing(&other, at(30)), Some(vec![new]), "what no key opens signs no more");
     }
 }

@@ -17,6 +17,7 @@ use crate::deliver::Receiver;
 use crate::endpoint;
 use crate::metrics::Metrics;
 use crate::post::Poster;
+use crate::safe::Safe;
 use crate::schedule::Schedule;
 
 /// Between two looks that hints ask for.
@@ -71,6 +72,7 @@ pub struct Webhooks {
     pub(crate) pace: Pace,
     pub(crate) metrics: Metrics,
     pub(crate) alerts: Vec<Alert>,
+    pub(crate) safe: Safe,
     pub(crate) slots: Arc<Slots>,
     hints: Arc<Notify>,
 }
@@ -87,6 +89,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Who is told when all bots are busy, besides the endpoints.
     pub alerts: Vec<Alert>,
+    /// What opens the secrets of endpoints.
+    pub safe: Safe,
     /// Told whenever something may have come into the outbox.
     pub hints: Arc<Notify>,
 }
@@ -94,8 +98,8 @@ pub struct Parts {
 impl Webhooks {
     /// One that does nothing yet.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, poster, pace, metrics, alerts, hints } = parts;
-        Arc::new(Self { store, poster, pace, metrics, alerts, hints, slots: Arc::default() })
+        let Parts { store, poster, pace, metrics, alerts, safe, hints } = parts;
+        Arc::new(Self { store, poster, pace, metrics, alerts, safe, hints, slots: Arc::default() })
     }
 
     /// Delivers until `stop` is cancelled. What is under way then has a few seconds to end; what is cut off is tried again by another

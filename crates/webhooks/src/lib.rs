@@ -15,6 +15,7 @@ pub mod engine;
 pub mod fan_out;
 pub mod metrics;
 pub mod post;
+pub mod safe;
 pub mod schedule;
 pub mod signature;
 pub mod target;
@@ -23,5 +24,6 @@ pub mod trust;
 
 pub use address::Allowed;
 pub use engine::{Pace, Webhooks};
+pub use safe::Safe;
 pub use trust::Authorities;
 pub use trust::files::{Believing, Trust};

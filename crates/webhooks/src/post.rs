@@ -48,12 +48,22 @@ pub enum Outcome {
     Untrusted,
     /// The address is none that may be dialled.
     Forbidden,
+    /// Its secret does not open, so nothing was sent.
+    Unsigned,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Accepted, Self::Gone, Self::Refused, Self::TimedOut, Self::Unreachable, Self::Untrusted, Self::Forbidden];
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Gone,
+        Self::Refused,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Untrusted,
+        Self::Forbidden,
+        Self::Unsigned,
+    ];
 
     /// Its stored name, and the metric's label.
     pub fn as_str(self) -> &'static str {
@@ -65,6 +75,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Untrusted => "untrusted_tls",
             Self::Forbidden => "forbidden_address",
+            Self::Unsigned => "unsigned",
         }
     }
 }
@@ -174,6 +185,14 @@ impl Poster {
 }
 
 impl Answer {
+    /// To what cannot be signed.
+    pub(crate) fn unsigned() -> Self {
+        Self::failed(
+            Outcome::Unsigned,
+            "nothing was sent: no key of WEBHOOK_SECRETS_KEY opens the secret; the operator can put back the one that sealed it, or the secret can be rotated",
+        )
+    }
+
     fn failed(outcome: Outcome, excerpt: impl Into<String>) -> Self {
         Self { outcome, status: None, excerpt: excerpt.into(), retry_after: None }
     }

@@ -1,4 +1,4 @@
-//! At times: what is no longer kept goes, and the age of the oldest that waits is measured.
+//! At times: what is no longer kept goes, the age of the oldest that waits is measured, and secrets are sealed with the present key.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use bot_store::{StoreError, Write, clock};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, State};
+use crate::endpoint;
 use crate::engine::Webhooks;
 use crate::schedule::delta;
 
@@ -28,6 +29,7 @@ impl Webhooks {
 
     async fn tidy(&self) -> Result<(), StoreError> {
         self.metrics.oldest.set(self.oldest_undelivered().await?);
+        self.seal().await?;
         let before = Some(clock::now() - delta(self.pace.kept));
         let mut cursor = None;
         loop {
@@ -45,6 +47,26 @@ impl Webhooks {
                 return Ok(());
             }
         }
+    }
+
+    /// Secrets that were kept before there was a key, or before the present one.
+    async fn seal(&self) -> Result<(), StoreError> {
+        if !self.safe.seals() {
+            return Ok(());
+        }
+        for mut found in endpoint::all(self.store.as_ref()).await? {
+            match found.endpoint.seal(&self.safe) {
+                // A conflict: somebody edits it, and the next time will do.
+                Ok(true) => drop(self.store.commit(vec![found.endpoint.update(found.version)]).await?),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, endpoint_id = found.endpoint.id, "a webhook's secret was not sealed"),
+            }
+            if found.endpoint.signing(&self.safe, clock::now()).is_none() {
+                let endpoint_id = found.endpoint.id;
+                tracing::error!(endpoint_id, "no key of WEBHOOK_SECRETS_KEY opens a webhook's secret: nothing is sent to it");
+            }
+        }
+        Ok(())
     }
 
     /// Seconds since the oldest event that is not delivered and not given up; one that still is in the outbox counts.

@@ -82,6 +82,7 @@ cases![
     tokens::the_proxy_s_assertion_counts_and_no_other_page_can_use_it,
     limits::what_is_malformed_is_refused_with_a_problem,
     webhooks::an_endpoint_is_made_changed_rotated_and_deleted,
+    webhooks::a_new_secret_is_shown_once_and_lies_sealed_in_the_store,
     webhooks::an_endpoint_is_seen_by_its_own_organization_s_admins_alone,
     webhooks::an_address_that_leads_inside_is_refused,
     webhooks::a_test_and_a_replay_are_delivered_once_each,

@@ -187,6 +187,24 @@ pub(crate) async fn a_repeated_request_gets_the_first_answer_again(url: String) 
     let again = post(&key, "k3", &json!({"meeting_url": "x"})).await;
     assert_eq!((refused.status, again.status, &again.body["detail"]), (422, 422, &refused.body["detail"]));
     assert_eq!(post(&key, &"x".repeat(300), &body).await.problem(), "bad-parameter");
+
+    // Each kind of change: the version that it was made on has gone by the time of the repetition.
+    let path = format!("/v1/meetings/{}", first.body["meeting"]["id"].as_str().unwrap());
+    let change = async |method: &str, title: &str| {
+        let request = site.ask(method, &path, &key).header("idempotency-key", "k4").header("if-match", first.header("etag"));
+        Site::send(request.json(&json!({"title": title}))).await
+    };
+    let (changed, again) = (change("PATCH", "Planning").await, change("PATCH", "Planning").await);
+    assert_eq!((changed.status, again.status, &again.body), (200, 200, &changed.body), "{again:?}");
+    assert_eq!(change("PATCH", "Other").await.problem(), "idempotency-key-reused");
+    let admin = site.key(Role::Admin, &["a"]).await;
+    let delete = async |path: &str| Site::send(site.ask("DELETE", path, &admin).header("idempotency-key", "d")).await;
+    let made = site.post("/v1/webhooks", &admin, json!({"url": "https://hooks.example.com/x"})).await;
+    let hook = format!("/v1/webhooks/{}", made.body["webhook"]["id"].as_str().unwrap());
+    let (gone, again) = (delete(&hook).await, delete(&hook).await);
+    assert_eq!((gone.status, again.status, again.header("idempotency-replayed").as_str()), (204, 204, "true"), "{again:?}");
+    let get = Site::send(site.ask("GET", &path, &key).header("idempotency-key", "k4")).await;
+    assert_eq!((get.status, get.header("idempotency-replayed")), (200, String::new()), "a look is never remembered");
 }
 
 pub(crate) async fn sixteen_at_once_under_one_key_make_one_meeting(url: String) {

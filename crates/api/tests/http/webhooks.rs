@@ -5,7 +5,10 @@ use bot_store::listing::{Listed, Listing};
 use bot_store::{DocumentKey, Record};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
+use webhooks::Safe;
 use webhooks::delivery::{Delivery, Pending};
+use webhooks::endpoint::Endpoint;
+use webhooks::signature::Secret;
 
 use crate::site::Site;
 
@@ -72,6 +75,23 @@ pub(crate) async fn an_endpoint_is_made_changed_rotated_and_deleted(url: String)
         .map(|entry| entry["action"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(actions, ["webhook.create", "webhook.change", "webhook.change", "webhook.rotate", "webhook.delete"]);
+}
+
+pub(crate) async fn a_new_secret_is_shown_once_and_lies_sealed_in_the_store(url: String) {
+    let safe = Safe::new(&["k".repeat(32).into()]).unwrap();
+    let site = Site::with_settings(&url, |settings| settings.webhook_safe = safe.clone()).await;
+    let key = site.key(Role::Admin, &["a"]).await;
+    let made = site.post("/v1/webhooks", &key, json!({"url": URL})).await;
+    let path = made.header("location");
+    let rotated = site.post(&format!("{path}/rotate"), &key, json!({})).await;
+    let shown = [&rotated, &made].map(|answer| answer.body["secret"].as_str().unwrap().to_owned());
+    assert!(shown.iter().all(|secret| secret.starts_with("whsec_")) && shown[0] != shown[1], "{shown:?}");
+    let id = made.body["webhook"]["id"].as_str().unwrap();
+    let record = site.store.read(&DocumentKey::Endpoint(id.to_owned())).await.unwrap().unwrap();
+    let stored = serde_json::to_string(&record.fields).unwrap();
+    assert!(!stored.contains("whsec_") && !shown.iter().any(|secret| stored.contains(&secret["whsec_".len()..])), "{stored}");
+    let signing = Endpoint::of(&record).unwrap().endpoint.signing(&safe, Utc::now()).unwrap();
+    assert_eq!(signing.iter().map(Secret::reveal).collect::<Vec<_>>(), shown);
 }
 
 pub(crate) async fn an_endpoint_is_seen_by_its_own_organization_s_admins_alone(url: String) {

@@ -59,7 +59,8 @@ fn deliver(site: &Site) {
     let poster = Poster::new(loopback(), &Authorities::default(), Duration::from_secs(10)).unwrap();
     let pace = Pace { poll: Duration::from_millis(500), ..Pace::default() };
     let (store, metrics, alerts) = (Arc::clone(&site.store), Metrics::default(), Vec::new());
-    let engine = Webhooks::new(Parts { store, poster, pace, metrics, alerts, hints: Arc::clone(&hints) });
+    let engine =
+        Webhooks::new(Parts { store, poster, pace, metrics, alerts, safe: webhooks::Safe::default(), hints: Arc::clone(&hints) });
     tokio::spawn(engine.run(site.stop.clone()));
     let store = Arc::clone(&site.store);
     tokio::spawn(async move {

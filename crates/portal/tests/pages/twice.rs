@@ -20,7 +20,7 @@ struct Person<'a> {
 }
 
 /// A form as a page has it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Form {
     action: String,
     body: String,
@@ -61,11 +61,14 @@ impl<'a> Person<'a> {
         let text = self.page(page).await;
         let from = if page == action { "<main" } else { action };
         let form = text.split_once(from).unwrap_or_else(|| panic!("no {from}: {text}")).1;
+        let form = form.split("</form>").next().unwrap();
         let field = |name: &str| {
-            let rest = form.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("no {name}: {text}")).1;
-            rest.split('"').next().unwrap().to_owned()
+            let rest = form.split_once(&format!("name=\"{name}\" value=\""))?.1;
+            Some(rest.split('"').next().unwrap().to_owned())
         };
-        Form { action: action.to_owned(), body: format!("token={}&once={}{more}", field("token"), field("once")) }
+        let [token, once] = ["token", "once"].map(|name| field(name).unwrap_or_else(|| panic!("no {name}: {text}")));
+        let etag = field("etag").map(|etag| format!("&etag={}", etag.replace("&quot;", "%22"))).unwrap_or_default();
+        Form { action: action.to_owned(), body: format!("token={token}&once={once}{etag}{more}") }
     }
 
     /// Where it leads.
@@ -96,6 +99,7 @@ impl<'a> Person<'a> {
 async fn a_form_that_is_sent_twice_is_done_once_and_another_one_again() {
     let site = Site::start(Access::DangerOpen).await;
     let outcome = json!({"kind": "lobby_timeout", "attribution": "host", "message": "x"});
+    site.bot("waiting", "queued", "Standup", json!({})).await;
     site.bot("lobby", "failed", "Sales sync", json!({"outcome": outcome, "outcome_kind": "lobby_timeout"})).await;
     let person = Person::new(&site).await;
 
@@ -112,6 +116,20 @@ async fn a_form_that_is_sent_twice_is_done_once_and_another_one_again() {
     let page = "/portal/bots/lobby/retry";
     person.send_as_every_impatient_person_does(&person.form(page, page, "").await).await;
     assert_eq!(person.done("bot.retry").await, 1);
+
+    let page = "/portal/bots/waiting/priority";
+    let form = person.form(page, page, "&priority=7").await;
+    assert!(form.body.contains("etag="), "{form:?}");
+    assert!(person.send_as_every_impatient_person_does(&form).await.ends_with("did=priority"));
+    assert_eq!(person.done("bot.prioritize").await, 1);
+    let page = "/portal/limits/acme";
+    let form = person.form(page, page, "&max_active_bots=3&sure=yes").await;
+    assert!(person.send_as_every_impatient_person_does(&form).await.ends_with("did=limits"));
+    let page = "/portal/limits/acme/default";
+    assert!(person.send_as_every_impatient_person_does(&person.form(page, page, "").await).await.ends_with("did=defaults"));
+    for action in ["organization.limits", "organization.limits.delete"] {
+        assert_eq!(person.done(action).await, 1, "{action}");
+    }
 
     let url = "https://hooks.example.com/x".to_owned();
     let endpoint = Endpoint::new(url, None, "test", Utc::now()).unwrap();
@@ -136,6 +154,10 @@ async fn a_form_that_is_sent_twice_is_done_once_and_another_one_again() {
     assert_eq!(person.done("webhook.replay").await, 1);
     person.send(&replay().await).await;
     assert_eq!(person.done("webhook.replay").await, 2);
+
+    let page = format!("/portal/webhooks/{}/delete", endpoint.id);
+    assert!(person.send_as_every_impatient_person_does(&person.form(&page, &page, "").await).await.ends_with("did=deleted"));
+    assert_eq!(person.done("webhook.delete").await, 1);
 }
 
 /// Ends every delivery that is under way, as a deliverer does that has tried for a day; answers the id of one.

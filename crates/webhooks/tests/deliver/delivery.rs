@@ -10,10 +10,11 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use webhooks::Pace;
 use webhooks::delivery::{self, Delivery, State};
+use webhooks::safe::{Kept, Safe};
 use webhooks::schedule::Schedule;
 
 use crate::receiver::{Receiver, status};
-use crate::site::{Site, pace};
+use crate::site::{Site, pace, secret_of};
 
 pub(crate) async fn an_event_is_delivered_once_and_signed(url: String) {
     let site = Site::new(&url).await;
@@ -23,7 +24,7 @@ pub(crate) async fn an_event_is_delivered_once_and_signed(url: String) {
     let id = site.happens("bot.done", "a").await;
     let received = receiver.until(1).await.remove(0);
     assert_eq!(received.id, id);
-    assert!(received.is_signed_by(&endpoint.secrets[0].secret));
+    assert!(received.is_signed_by(&secret_of(&endpoint)));
     assert!((Utc::now().timestamp() - received.timestamp).abs() < 30);
     let body: Value = serde_json::from_slice(&received.body).unwrap();
     assert_eq!((&body["type"], &body["data"]["bot_id"]), (&json!("bot.done"), &json!("b")));
@@ -111,15 +112,47 @@ pub(crate) async fn both_secrets_sign_while_one_is_replaced(url: String) {
     let site = Site::new(&url).await;
     let receiver = Receiver::that_accepts().await;
     let mut endpoint = site.endpoint(&receiver.url, Some("a"), &[]).await;
-    let old = endpoint.secrets[0].secret.clone();
+    let old = secret_of(&endpoint);
     let found = webhooks::endpoint::read(site.store.as_ref(), &endpoint.id).await.unwrap().unwrap();
-    let new = endpoint.rotate(Utc::now()).unwrap();
+    let new = endpoint.rotate(&Safe::default(), Utc::now()).unwrap();
     site.commit(vec![endpoint.update(found.version)]).await;
     site.replica(pace()).await;
     site.happens("bot.done", "a").await;
     let received = receiver.until(1).await.remove(0);
     assert!(received.is_signed_by(&old) && received.is_signed_by(&new));
     assert_eq!(received.signature.split(' ').count(), 2);
+}
+
+pub(crate) async fn sealed_secrets_sign_and_where_the_key_is_lost_nothing_is_sent_until_it_is_back(url: String) {
+    let site = Site::new(&url).await;
+    let receiver = Receiver::that_accepts().await;
+    let key = |of: &str| Safe::new(&[of.repeat(32).into()]).unwrap();
+    let endpoint = site.endpoint(&receiver.url, Some("a"), &[]).await;
+    let secret = secret_of(&endpoint);
+    let stored = async || site.store.read(&endpoint.key()).await.unwrap().unwrap().fields["secrets"].to_string();
+    assert!(stored().await.contains(&secret.reveal()), "without a key it lies there in clear");
+    // It was there before the key.
+    let replica = site.replica_keeping(key("a"), pace()).await;
+    site.until_endpoint(&endpoint.id, |found| matches!(found.secrets[0].secret, Kept::Sealed(_))).await;
+    let sealed = stored().await;
+    assert!(!sealed.contains("whsec_") && sealed.contains("sealed:"), "{sealed}");
+    site.happens("bot.done", "a").await;
+    assert!(receiver.until(1).await[0].is_signed_by(&secret));
+    replica.abort();
+
+    let replica = site.replica_keeping(key("b"), pace()).await;
+    let id = delivery::id(&endpoint.id, &site.happens("bot.done", "a").await);
+    let tried = site.until(&id, |delivery| delivery.attempt_count > 0).await;
+    assert!(tried.attempts[0].result == "unsigned" && tried.attempts[0].answer.contains("WEBHOOK_SECRETS_KEY"), "{tried:?}");
+    assert_eq!(receiver.received().len(), 1);
+    assert_eq!((stored().await, site.read_endpoint(&endpoint.id).await.failing_since_at), (sealed, None));
+    replica.abort();
+
+    let both = Safe::new(&["b", "a"].map(|of| of.repeat(32).into())).unwrap();
+    site.replica_keeping(both, pace()).await;
+    assert_eq!(site.until_over(&id).await.state, State::Delivered);
+    assert!(receiver.until(2).await[1].is_signed_by(&secret));
+    site.until_endpoint(&endpoint.id, |found| found.signing(&key("b"), Utc::now()).is_some()).await;
 }
 
 pub(crate) async fn what_was_given_up_is_replayed_under_the_same_id(url: String) {

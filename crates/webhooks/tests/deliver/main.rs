@@ -44,6 +44,7 @@ cases![
     delivery::what_fails_is_tried_again_with_the_same_id_and_body_and_waits_as_long_as_is_wished,
     delivery::who_answers_410_is_switched_off_and_gets_nothing_more,
     delivery::both_secrets_sign_while_one_is_replaced,
+    delivery::sealed_secrets_sign_and_where_the_key_is_lost_nothing_is_sent_until_it_is_back,
     delivery::what_was_given_up_is_replayed_under_the_same_id,
     delivery::an_event_is_delivered_whatever_its_writer_s_clock_says,
     delivery::an_event_that_is_told_once_a_period_is_delivered_once,

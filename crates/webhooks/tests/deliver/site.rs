@@ -20,7 +20,8 @@ use webhooks::engine::Parts;
 use webhooks::metrics::Metrics;
 use webhooks::post::Poster;
 use webhooks::schedule::Schedule;
-use webhooks::{Allowed, Authorities, Pace, Webhooks};
+use webhooks::signature::Secret;
+use webhooks::{Allowed, Authorities, Pace, Safe, Webhooks};
 
 pub(crate) struct Site {
     pub(crate) store: Arc<dyn Store>,
@@ -45,6 +46,11 @@ pub(crate) fn loopback() -> Allowed {
     Allowed::parse("127.0.0.0/8").unwrap()
 }
 
+/// The secret of an endpoint that lies in clear.
+pub(crate) fn secret_of(endpoint: &Endpoint) -> Secret {
+    endpoint.signing(&Safe::default(), Utc::now()).unwrap().remove(0)
+}
+
 impl Site {
     pub(crate) async fn new(url: &str) -> Self {
         let store = bot_store::connect::open(url, Naming::default()).await.unwrap();
@@ -63,6 +69,16 @@ impl Site {
     }
 
     pub(crate) async fn replica_of(&self, poster: Poster, pace: Pace, alerts: Vec<Alert>) -> JoinHandle<()> {
+        self.begin(poster, pace, alerts, Safe::default()).await
+    }
+
+    /// One that has the keys of secrets.
+    pub(crate) async fn replica_keeping(&self, safe: Safe, pace: Pace) -> JoinHandle<()> {
+        let poster = Poster::new(loopback(), &Authorities::default(), pace.deadline).unwrap();
+        self.begin(poster, pace, Vec::new(), safe).await
+    }
+
+    async fn begin(&self, poster: Poster, pace: Pace, alerts: Vec<Alert>, safe: Safe) -> JoinHandle<()> {
         let hints = Arc::new(Notify::new());
         let mut stream = self.store.watch().await.unwrap();
         let parts = Parts {
@@ -71,6 +87,7 @@ impl Site {
             pace,
             metrics: Metrics::default(),
             alerts,
+            safe,
             hints: Arc::clone(&hints),
         };
         let (webhooks, stop) = (Webhooks::new(parts), self.stop.clone());

@@ -12,7 +12,7 @@ use webhooks::{Allowed, Authorities, Trust};
 use crate::authority::{Authority, EXPIRED, NOT_YET, NOW, Shown, TlsListener};
 use crate::guard::{listener, post};
 use crate::receiver::{Receiver, status};
-use crate::site::{Site, loopback, pace};
+use crate::site::{Site, loopback, pace, secret_of};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -64,7 +64,7 @@ pub(crate) async fn a_receiver_of_a_private_authority_gets_events_once_the_autho
     site.replica_with(poster(&authority.authorities()), pace()).await;
     let delivered = site.until_over(&id).await;
     assert_eq!((delivered.state, delivered.attempts.last().unwrap().result.as_str()), (State::Delivered, "accepted"));
-    assert!(receiver.received()[0].is_signed_by(&endpoint.secrets[0].secret));
+    assert!(receiver.received()[0].is_signed_by(&secret_of(&endpoint)));
 }
 
 pub(crate) async fn a_certificate_that_does_not_hold_is_refused_and_the_log_says_why(url: String) {
