@@ -1,7 +1,8 @@
 //! Claims queued instances and launches them. Only the claim's own proof can be launched, and only as often as there
 //! are free slots: nothing is claimed that cannot be started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bot_model::capacity::Limits;
@@ -32,6 +33,25 @@ use crate::reap::decide::{MAX_ATTEMPTS, backoff};
 const GONE_FOR_LONG: Duration = Duration::from_secs(30 * 60);
 /// Launches at once.
 pub(crate) const AT_ONCE: usize = 8;
+
+/// An instance whose launch is in hand: until this is dropped, as it is where a pass is cut off by its deadline, the reaper leaves it alone.
+pub(crate) struct InFlight {
+    all: Arc<Mutex<BTreeSet<InstanceId>>>,
+    id: InstanceId,
+}
+
+impl InFlight {
+    fn of(all: &Arc<Mutex<BTreeSet<InstanceId>>>, id: &InstanceId) -> Self {
+        lock(all).insert(id.clone());
+        Self { all: Arc::clone(all), id: id.clone() }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.id);
+    }
+}
 
 impl Engine {
     /// Claims what is queued, due and startable, and launches it. Answers with how many were claimed.
@@ -116,9 +136,8 @@ impl Engine {
         let admitted = capacity::claim_placed(self.store.as_ref(), records, most, &self.claimer(), limits, now).await;
         if let Ok(admitted) = &admitted {
             self.metrics.lease_conflicts.inc_by(admitted.conflicts.into());
-            for claimed in &admitted.claimed {
+            for _ in &admitted.claimed {
                 Metrics::count(&self.metrics.claims, "won");
-                lock(&self.in_flight).insert(claimed.record().instance.id.clone());
             }
         } else {
             Metrics::count(&self.metrics.claims, "error");
@@ -157,7 +176,6 @@ impl Engine {
             match answer {
                 Ok(Some(claimed)) => {
                     Metrics::count(&self.metrics.claims, "won");
-                    lock(&self.in_flight).insert(claimed.record().instance.id.clone());
                     won.push(claimed);
                 }
                 Ok(None) => drop(self.metrics.lease_conflicts.inc()),
@@ -172,17 +190,23 @@ impl Engine {
 
     /// Launches these; answers for which there was no room after all.
     async fn launch_all(&self, won: Vec<Claimed>, command: RunCommand) -> Vec<(InstanceId, Refusal)> {
-        let launches = futures::stream::iter(won).map(|claimed| async move {
-            let id = claimed.record().instance.id.clone();
-            self.launch(claimed, command).await.map(|refusal| (id, refusal))
+        // Of all of them from now on: whose turn comes later is nobody else's meanwhile.
+        let held: Vec<(Claimed, InFlight)> = won.into_iter().map(|claimed| self.hold(claimed)).collect();
+        let launches = futures::stream::iter(held).map(|(claimed, held)| async move {
+            let id = held.id.clone();
+            self.launch(claimed, held, command).await.map(|refusal| (id, refusal))
         });
         launches.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await
     }
 
+    /// A claim in hand: to be launched without a wait in between.
+    pub(crate) fn hold(&self, claimed: Claimed) -> (Claimed, InFlight) {
+        let held = InFlight::of(&self.in_flight, &claimed.record().instance.id);
+        (claimed, held)
+    }
+
     /// Launches a claim; whatever happens, the claim is used, given back or left to run out. Answers what there was no room by.
-    pub(crate) async fn launch(&self, claimed: Claimed, command: RunCommand) -> Option<Refusal> {
-        let id = claimed.record().instance.id.clone();
-        lock(&self.in_flight).insert(id.clone());
+    pub(crate) async fn launch(&self, claimed: Claimed, _held: InFlight, command: RunCommand) -> Option<Refusal> {
         KillPoint::Claimed.pass(&self.controller_id).await;
         let launched = self.launcher.launch(&LaunchSpec::new(&claimed, command)).await;
         let refusal = launched.as_ref().err().and_then(LaunchError::want_of_room);
@@ -194,7 +218,6 @@ impl Engine {
             // The run is there or is not: the reaper finds out and writes it.
             self.failed("launched", &error);
         }
-        lock(&self.in_flight).remove(&id);
         refusal
     }
 

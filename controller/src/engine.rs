@@ -57,7 +57,7 @@ pub struct Engine {
     pub(crate) memory: Mutex<Memory>,
     pub(crate) capacity: Mutex<capacity::Memory>,
     /// Instances whose launch this process is in the middle of.
-    pub(crate) in_flight: Mutex<BTreeSet<InstanceId>>,
+    pub(crate) in_flight: Arc<Mutex<BTreeSet<InstanceId>>>,
     /// Failed launches, with when to try again.
     pub(crate) failures: Mutex<BTreeMap<InstanceId, (u32, Instant)>>,
     /// The live instances of the last look, with the meetings that each serves.
@@ -89,7 +89,7 @@ impl Engine {
             pace,
             memory: Mutex::default(),
             capacity: Mutex::default(),
-            in_flight: Mutex::default(),
+            in_flight: Arc::default(),
             failures: Mutex::default(),
             served: Mutex::default(),
             started: Instant::now(),

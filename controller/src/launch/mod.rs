@@ -241,6 +241,9 @@ pub enum LaunchError {
         /// `MAX_LIVE_BOTS`.
         limit: usize,
     },
+    /// The machine has neither memory nor CPU for another run beside those that it has; try later.
+    #[error("this machine has no memory or CPU left for another bot")]
+    Crowded,
     /// Where it would run has no room for another one, such as under a quota; try later.
     #[error("no room: {message}")]
     NoRoom {
@@ -298,7 +301,7 @@ impl LaunchError {
     /// Which limit refused it, where it did so for want of room alone: nothing is wrong, and the bot waits.
     pub fn want_of_room(&self) -> Option<Refusal> {
         match self {
-            Self::Full { .. } => Some(Refusal::Machine),
+            Self::Full { .. } | Self::Crowded => Some(Refusal::Machine),
             Self::NoRoom { .. } => Some(Refusal::Cluster),
             _ => None,
         }
@@ -308,7 +311,7 @@ impl LaunchError {
 /// Two real implementations stand behind it: processes on this machine, and Kubernetes Jobs.
 #[async_trait]
 pub trait Launcher: Send + Sync + 'static {
-    /// Starts a run, or says that it exists; [`LaunchError::Full`] is for runs that record alone. Returns once the run is certain to be seen by [`Launcher::list`].
+    /// Starts a run, or says that it exists; [`LaunchError::Full`] and [`LaunchError::Crowded`] are for runs that record alone. Returns once the run is certain to be seen by [`Launcher::list`].
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError>;
 
     /// Every run of this store, whatever its state, until it is removed.

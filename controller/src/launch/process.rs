@@ -138,12 +138,19 @@ impl Launcher for ProcessLauncher {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
         let (draft, key, limit, launching) =
             (self.spec(spec), spec.key(), self.limit_of(spec.command()), Arc::clone(&self.launching));
+        let (gauge, is_measured) = (Arc::clone(&self.gauge), self.config.is_measured && spec.command() == RunCommand::Record);
         let created = self
             .blocking(move |runs| {
                 let _one_at_a_time = launching.lock().unwrap_or_else(PoisonError::into_inner);
-                may_start(runs, &key, limit)?;
+                // Several may have been told of the same room.
+                let has_room = |alive: usize| !is_measured || gauge.room(alive) > 0;
+                may_start(runs, &key, limit, has_room)?;
                 let draft = with_earlier(runs, &key, draft)?;
-                RunDir::create(runs, &draft).map_err(machine(format!("make the folder of {}", key.job)))
+                let created = RunDir::create(runs, &draft).map_err(machine(format!("make the folder of {}", key.job)))?;
+                if created.is_some() {
+                    gauge.started();
+                }
+                Ok(created)
             })
             .await?;
         let Some((run, lock)) = created else { return Ok(Launched::AlreadyThere) };
@@ -151,7 +158,6 @@ impl Launcher for ProcessLauncher {
         self.start(&run, lock).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(run.path());
         })?;
-        self.gauge.started();
         Ok(Launched::Started)
     }
 
@@ -265,13 +271,17 @@ async fn orphans_are_gone(run: RunDir) {
     }
 }
 
-fn may_start(runs: &Path, key: &RunKey, limit: usize) -> Result<(), LaunchError> {
+fn may_start(runs: &Path, key: &RunKey, limit: usize, has_room: impl Fn(usize) -> bool) -> Result<(), LaunchError> {
     let alive = alive(runs)?;
     if let Some(other) = alive.iter().find(|other| other.job == key.job) {
         let same = other.attempt == key.attempt;
         return if same { Ok(()) } else { Err(LaunchError::OtherAttemptAlive { attempt: other.attempt }) };
     }
-    if alive.len() >= limit { Err(LaunchError::Full { limit }) } else { Ok(()) }
+    match alive.len() {
+        count if count >= limit => Err(LaunchError::Full { limit }),
+        count if !has_room(count) => Err(LaunchError::Crowded),
+        _ => Ok(()),
+    }
 }
 
 /// Tells the manager where the scratch of earlier attempts lies, so that it carries out what they left.
@@ -308,4 +318,21 @@ fn file_name(controller_id: &str) -> String {
 
 fn machine(what: String) -> impl FnOnce(std::io::Error) -> LaunchError {
     move |source| LaunchError::Machine { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bot_model::ids::InstanceId;
+
+    #[test]
+    fn a_run_is_refused_where_the_machine_has_no_room_left_when_its_turn_comes() {
+        let runs = tempfile::tempdir().unwrap();
+        let key = RunKey { job: JobName::for_instance(&InstanceId::parse("b").unwrap()), attempt: 1 };
+        let refused = may_start(runs.path(), &key, 4, |alive| alive > 0).unwrap_err();
+        assert!(matches!(refused, LaunchError::Crowded), "{refused}");
+        assert_eq!(refused.want_of_room(), Some(bot_model::capacity::ledger::Refusal::Machine));
+        assert!(may_start(runs.path(), &key, 4, |alive| alive == 0).is_ok());
+        assert!(matches!(may_start(runs.path(), &key, 0, |_| true), Err(LaunchError::Full { limit: 0 })));
+    }
 }

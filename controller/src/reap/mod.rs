@@ -89,10 +89,11 @@ impl Engine {
         self.count_stuck(&runs);
         let alive = runs.iter().filter(|run| !run.state.is_over()).count();
         self.metrics.runs_alive.set(i64::try_from(alive).unwrap_or(i64::MAX));
-        let records = self.concerned(&runs).await?;
+        let (records, is_whole) = self.concerned(&runs).await?;
         self.remember_served(&records);
         self.measure(&records, now);
-        lock(&self.memory).is_undone = !self.judge(&records, &runs, &unsaved, now).await?;
+        let is_done = self.judge(&records, &runs, &unsaved, now).await?;
+        lock(&self.memory).is_undone = !(is_whole && is_done);
         self.give_back().await;
         self.look_for_room().await;
         self.account(&records, now).await?;
@@ -104,6 +105,8 @@ impl Engine {
 
     /// A look at those alone whose run has ended or got into trouble since it was last judged: every document read is billed.
     pub async fn reap_changed(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        // Until all of it is done; what was undone before stays so.
+        let was_undone = std::mem::replace(&mut lock(&self.memory).is_undone, true);
         let Some((runs, unsaved)) = self.runs().await else { return Ok(()) };
         let calls = |run: &&Observed| run.state.is_over() || run.trouble.is_some();
         let changed: BTreeSet<InstanceId> = {
@@ -115,9 +118,8 @@ impl Engine {
         for id in changed {
             records.extend(InstanceRecord::read(self.store.as_ref(), &id).await?);
         }
-        if !self.judge(&records, &runs, &unsaved, now).await? {
-            lock(&self.memory).is_undone = true;
-        }
+        let is_done = self.judge(&records, &runs, &unsaved, now).await?;
+        lock(&self.memory).is_undone = was_undone || !is_done;
         self.give_back().await;
         self.look_for_room().await;
         Ok(())
@@ -199,7 +201,8 @@ impl Engine {
             Ok(()) => Judged::Done,
             Err(error) => {
                 self.failed("reap", &error);
-                Judged::Undone
+                // What is refused for good is refused in 5 s, too.
+                if error.is_transient() { Judged::Undone } else { Judged::Done }
             }
         }
     }
@@ -240,20 +243,24 @@ impl Engine {
         }
     }
 
-    /// Every live instance, and that of every run.
-    async fn concerned(&self, runs: &[Observed]) -> Result<Vec<InstanceRecord>, StoreError> {
+    /// Every live instance, and that of every run; false where one of those could not be read now.
+    async fn concerned(&self, runs: &[Observed]) -> Result<(Vec<InstanceRecord>, bool), StoreError> {
+        let mut is_whole = true;
         let mut records = self.instances(&[Status::Processing]).await?;
         let mut known: BTreeSet<InstanceId> = records.iter().map(|record| record.instance.id.clone()).collect();
         for run in runs {
             if known.insert(run.instance_id.clone()) {
                 match InstanceRecord::read(self.store.as_ref(), &run.instance_id).await {
                     Ok(record) => records.extend(record),
-                    Err(error) => self.failed("read", &error),
+                    Err(error) => {
+                        is_whole &= !error.is_transient();
+                        self.failed("read", &error);
+                    }
                 }
             }
         }
         self.metrics.phases(|phase| records.iter().filter(|record| record.instance.phase == phase).count());
-        Ok(records)
+        Ok((records, is_whole))
     }
 
     fn remember_served(&self, records: &[InstanceRecord]) {
@@ -354,7 +361,8 @@ impl Engine {
         match claim::relaunch_with(self.store.as_ref(), record, &self.claimer(), reason, more, now).await? {
             Some(claimed) => {
                 tracing::warn!(bot_instance_id = %record.instance.id, attempt = claimed.record().instance.facts.attempt, reason, "launched again");
-                self.launch(claimed, command).await;
+                let (claimed, held) = self.hold(claimed);
+                self.launch(claimed, held, command).await;
             }
             None => drop(self.metrics.lease_conflicts.inc()),
         }

@@ -14,6 +14,7 @@ pub(crate) struct Fleet {
     started: Mutex<Vec<(InstanceId, u32, RunCommand)>>,
     limit: usize,
     fails: Mutex<bool>,
+    hangs: Mutex<bool>,
     hides: Mutex<Vec<String>>,
     unsaved: Mutex<Vec<JobName>>,
 }
@@ -25,8 +26,8 @@ struct Run {
 
 impl Fleet {
     pub(crate) fn new(limit: usize) -> Self {
-        let (runs, started, fails, hides, unsaved) = Default::default();
-        Self { runs, started, limit, fails, hides, unsaved }
+        let (runs, started, fails, hangs, hides, unsaved) = Default::default();
+        Self { runs, started, limit, fails, hangs, hides, unsaved }
     }
 
     /// What was started so far.
@@ -55,6 +56,11 @@ impl Fleet {
     /// Every launch fails from now on, or succeeds again.
     pub(crate) fn fail(&self, fails: bool) {
         *self.fails.lock().unwrap() = fails;
+    }
+
+    /// No launch is answered from now on, or each is again.
+    pub(crate) fn hang(&self, hangs: bool) {
+        *self.hangs.lock().unwrap() = hangs;
     }
 
     /// Runs of this controller are on another machine.
@@ -86,6 +92,10 @@ impl Launcher for Fleet {
     async fn launch(&self, spec: &LaunchSpec) -> Result<Launched, LaunchError> {
         if *self.fails.lock().unwrap() {
             return Err(LaunchError::Machine { what: "launch".into(), source: std::io::Error::other("out of order") });
+        }
+        let hangs = *self.hangs.lock().unwrap();
+        if hangs {
+            std::future::pending::<()>().await;
         }
         let mut runs = self.runs.lock().unwrap();
         let key = spec.key();

@@ -61,6 +61,36 @@ async fn between_the_looks_at_everything_an_ended_run_is_acted_on_and_looked_at_
     assert_eq!((site.fleet.count(), controller.has_waiting()), (0, false), "it is over and tidied up");
 }
 
+/// As a pass is by its deadline, where the cluster takes requests and does not answer.
+#[tokio::test]
+async fn a_launch_that_was_cut_off_is_taken_up_again_by_the_same_controller() {
+    let site = Site::new(4).await;
+    let controller = site.controller("c");
+    let id = site.queue("b", json!({})).await;
+    site.fleet.hang(true);
+    let claiming = tokio::time::timeout(Duration::from_secs(1), controller.claim(Utc::now()));
+    assert!(claiming.await.is_err(), "it hangs");
+    assert_eq!(site.record(&id).await.instance.phase, Phase::Claimed);
+    site.fleet.hang(false);
+    until("another launch", || async {
+        controller.reap(Utc::now()).await.unwrap();
+        (commands(&site) == [(1, RunCommand::Record)]).then_some(())
+    })
+    .await;
+    // The same of a relaunch.
+    site.records(&id, 5).await;
+    site.fleet.end(RunState::Lost);
+    site.fleet.hang(true);
+    assert!(tokio::time::timeout(Duration::from_secs(1), controller.reap(Utc::now())).await.is_err(), "it hangs");
+    assert!(controller.is_undone(), "what was cut off is looked at again soon");
+    site.fleet.hang(false);
+    until("a second attempt", || async {
+        controller.reap(Utc::now()).await.unwrap();
+        (commands(&site).last() == Some(&(2, RunCommand::Record))).then_some(())
+    })
+    .await;
+}
+
 /// The window around the start is for the first join: a bot lost in the lobby, long after the start, is replaced all the same.
 #[tokio::test]
 async fn a_relaunch_that_waits_for_capacity_is_not_given_up_while_the_call_goes_on() {

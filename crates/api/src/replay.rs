@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: the first answer is remembered and given again; another request under the same key is refused.
 //!
-//! What broke on our side is not remembered, so that a retry runs. A request that died half-way is run again after a while: what the
-//! handlers do is derived from the request, so that doing it twice is doing it once.
+//! What broke on our side is not remembered, nor what another try may get otherwise, so that a retry runs. A request that died half-way is
+//! run again after a while: what a POST makes is derived from the request, so that doing it twice is doing it once; a change of a version
+//! that is gone by its own doing is refused then, as anybody else's would be.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,9 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Headers that belong to an answer.
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
+/// Answers that say nothing of the same request a moment later: nothing was done.
+const PASSING: [StatusCode; 4] =
+    [StatusCode::UNAUTHORIZED, StatusCode::CONFLICT, StatusCode::PRECONDITION_FAILED, StatusCode::PRECONDITION_REQUIRED];
 /// Between removals of what is no longer remembered.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 
@@ -52,7 +56,8 @@ pub(crate) async fn answer(api: &Arc<Api>, principal: &Principal, request: Reque
     let document = DocumentKey::Replay(digest(&[principal.id.as_bytes(), key.as_bytes()]));
     // A POST's without its method: replicas before this one, which remembered no other, must know it.
     let asked = if parts.method == Method::POST { path } else { format!("{} {path}", parts.method) };
-    let fingerprint = digest(&[asked.as_bytes(), &body]);
+    let version = parts.headers.get(header::IF_MATCH).map(HeaderValue::as_bytes);
+    let fingerprint = digest(&[&[asked.as_bytes(), &body], version.as_slice()].concat());
     match begin(api.store(), &document, &fingerprint, clock::now()).await {
         Ok(Begun::Ours(version)) => {
             let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -107,7 +112,7 @@ async fn begin(store: &dyn Store, document: &DocumentKey, fingerprint: &str, now
 
 async fn remember(api: &Arc<Api>, document: DocumentKey, version: Version, response: Response) -> Response {
     let (parts, body) = response.into_parts();
-    let is_ours = parts.status.is_server_error() || parts.status == StatusCode::UNAUTHORIZED;
+    let is_ours = parts.status.is_server_error() || PASSING.contains(&parts.status);
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Problem::new(Kind::Internal, "the answer broke off").into_response();
     };

@@ -199,7 +199,15 @@ pub(crate) async fn rotate(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<WebhookWithSecret>, Problem> {
-    let edit = |endpoint: &mut Endpoint| endpoint.rotate(&api.settings.webhook_safe, clock::now()).map_err(unsealed);
+    let (safe, now) = (&api.settings.webhook_safe, clock::now());
+    let edit = |endpoint: &mut Endpoint| {
+        if endpoint.is_sealed(now) && !safe.seals() {
+            let detail =
+                "its secret is sealed, and this controller has no WEBHOOK_SECRETS_KEY: try again once every replica has one";
+            return Err(Problem::new(Kind::Unavailable, detail));
+        }
+        endpoint.rotate(safe, now).map_err(unsealed)
+    };
     let (secret, webhook) = edited(&api, &who, &id, (&headers, "webhook.rotate"), edit).await?;
     Ok(Json(WebhookWithSecret { webhook, secret: secret.reveal() }))
 }

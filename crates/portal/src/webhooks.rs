@@ -245,8 +245,12 @@ pub(crate) async fn ask(visit: Visit, Path((id, verb)): Path<(String, String)>) 
             Refusal::of(StatusCode::NOT_FOUND, "There is no such page", "A webhook can be tested, rotated, enabled and deleted.");
         return refused_to(&visit, &refusal, LIST);
     };
-    let question = Question { verb, text: question.into(), consequence };
-    let mut page = asked(&visit, "webhooks", question, format!("{LIST}/{}", segment(&id)));
+    let back = format!("{LIST}/{}", segment(&id));
+    let etag = match visit.client.get::<Webhook>(&format!("/v1/webhooks/{}", segment(&id))).await {
+        Ok(webhook) => webhook.etag,
+        Err(refusal) => return refused_to(&visit, &refusal, LIST),
+    };
+    let mut page = asked(&visit, "webhooks", Question { verb, text: question.into(), consequence }, back).on(etag);
     page.is_grave = verb == "Delete";
     show(&visit, StatusCode::OK, &page)
 }
@@ -260,7 +264,10 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
         "rotate" => {
             client.post(&format!("{path}/rotate"), NOT_REMEMBERED, json!({})).await.map(|answer| secret(&visit, answer.body))
         }
-        "enable" => enable(client, &path, fields.once()).await.map(|()| done(&back, "saved")),
+        "enable" => {
+            let body = json!({"is_enabled": true});
+            client.patch(&path, fields.once(), fields.get("etag"), body).await.map(|_| done(&back, "saved"))
+        }
         "delete" => client.delete(&path, fields.once(), "").await.map(|_| done(LIST, "deleted")),
         _ => Err(Refusal::of(
             StatusCode::NOT_FOUND,
@@ -269,11 +276,6 @@ pub(crate) async fn act(Path((id, verb)): Path<(String, String)>, Posted { visit
         )),
     };
     answered.unwrap_or_else(|refusal| refused_to(&visit, &refusal, &back))
-}
-
-async fn enable(client: &crate::client::Client, path: &str, once: &str) -> Result<(), Refusal> {
-    let webhook: Value = client.get(path).await?;
-    client.patch(path, once, webhook["etag"].as_str().unwrap_or_default(), json!({"is_enabled": true})).await.map(drop)
 }
 
 /// Sends an event once more.

@@ -280,8 +280,8 @@ fn healed(endpoint: &Endpoint, answer: &Answer, now: DateTime<Utc>, disabled_aft
     let mut changed = endpoint.clone();
     match answer.outcome {
         Outcome::Accepted => changed.failing_since_at = None,
-        // Not the receiver's fault.
-        Outcome::Unsigned => {}
+        // Not the receiver's fault: for as long as nothing can be sent nothing is known of it.
+        Outcome::Unsigned => changed.failing_since_at = None,
         Outcome::Gone if endpoint.is_enabled => changed.disable(Some("it answered 410 Gone"), now),
         _ => {
             let since = *changed.failing_since_at.get_or_insert(now);
@@ -316,7 +316,8 @@ mod tests {
         assert_eq!(after(&failing, Outcome::Accepted, 30).unwrap().failing_since_at, None);
         let off = after(&failing, Outcome::Unreachable, 10 + 5 * 86_400).unwrap();
         assert_eq!((off.is_enabled, off.disabled_reason.as_deref()), (false, Some("it accepted nothing for 5 days")));
-        assert_eq!(after(&failing, Outcome::Unsigned, 10 + 5 * 86_400), None, "our fault is not its");
+        assert_eq!(after(&endpoint, Outcome::Unsigned, 10), None, "our fault is not its");
+        assert_eq!(after(&failing, Outcome::Unsigned, 10 + 5 * 86_400).unwrap().failing_since_at, None);
         let gone = after(&endpoint, Outcome::Gone, 5).unwrap();
         assert_eq!((gone.is_enabled, gone.disabled_at), (false, Some(at(5))));
     }

@@ -167,6 +167,12 @@ impl Endpoint {
         self.secrets.iter().filter(is_valid).map(|signing| safe.open(&self.id, &signing.secret)).collect()
     }
 
+    /// True where a secret that signs now is sealed.
+    pub fn is_sealed(&self, now: DateTime<Utc>) -> bool {
+        let is_valid = |signing: &&Signing| signing.expires_at.is_none_or(|at| now < at);
+        self.secrets.iter().filter(is_valid).any(|signing| matches!(signing.secret, Kept::Sealed(_)))
+    }
+
     /// Seals every secret with the first key, where there is one; true where that changed something.
     pub fn seal(&mut self, safe: &Safe) -> Result<bool, SealError> {
         let mut has_changed = false;

@@ -3,11 +3,12 @@
 //!
 //! Reads the bucket and nothing else; changes nothing there, and no document.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bot_model::document::FrozenList;
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
-use bot_model::segment::RawName;
+use bot_model::segment::{RawKind, RawName};
 
 use super::make::{Made, make};
 use super::{FinalizeError, Workplace};
@@ -21,11 +22,12 @@ pub struct Salvaged {
     pub files: Vec<PathBuf>,
     /// How long the video is.
     pub duration_secs: f64,
-    /// Raw objects that are gone or damaged, without which the files were made.
+    /// What is gone or damaged, without which the files were made: raw objects, and folders of parts of which nothing could be made.
     pub left_out: Vec<String>,
 }
 
-/// Makes the files in a local folder, made if need be. What is damaged is left out and named.
+/// Makes the files in a local folder, made if need be. What is damaged is left out and named: an object, or a part without which the others
+/// give a file.
 ///
 /// # Errors
 /// Where there is nothing to make files of, they lie there already, or bucket, disk or ffmpeg fail.
@@ -46,7 +48,18 @@ pub async fn salvage(objects: &Objects, prefix: &ObjectPrefix, into: &Path) -> R
     loop {
         let frozen = FrozenList::from_raw_names(names.clone());
         match make(objects, prefix, &place, &frozen).await {
-            Ok(made) => return moved(&made, &place.folder, into, left_out).await,
+            Ok(made) => {
+                left_out.extend(parts(&names).difference(&parts(&frozen.raw_names())).cloned());
+                return moved(&made, &place.folder, into, left_out).await;
+            }
+            Err(error @ (FinalizeError::Media(_) | FinalizeError::Mismatch(_))) => {
+                let unusable = unusable(objects, prefix, &place, &names).await?;
+                if unusable.is_empty() || unusable == parts(&names) {
+                    return Err(error);
+                }
+                names.retain(|name| !unusable.contains(&part_of(name)));
+                left_out.extend(unusable);
+            }
             Err(FinalizeError::RawLost(lost)) if names.iter().any(|name| name.path() == lost) => {
                 tracing::warn!(raw = lost, "a raw object is gone or damaged; the files are made without it");
                 names.retain(|name| name.path() != lost);
@@ -55,6 +68,37 @@ pub async fn salvage(objects: &Objects, prefix: &ObjectPrefix, into: &Path) -> R
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Those parts that no file can be made of, each tried by itself.
+async fn unusable(
+    objects: &Objects,
+    prefix: &ObjectPrefix,
+    place: &Workplace,
+    names: &[RawName],
+) -> Result<BTreeSet<String>, FinalizeError> {
+    let mut unusable = BTreeSet::new();
+    for part in parts(names) {
+        let its: Vec<RawName> = names.iter().filter(|name| part_of(name) == part).cloned().collect();
+        match make(objects, prefix, place, &FrozenList::from_raw_names(its)).await {
+            Err(error @ (FinalizeError::Media(_) | FinalizeError::Mismatch(_))) => {
+                tracing::warn!(part, %error, "no file can be made of a part; the others are made without it");
+                unusable.insert(part);
+            }
+            Err(error) if !matches!(error, FinalizeError::Nothing) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(unusable)
+}
+
+/// The parts of which there are segments, by their folders in the bucket.
+fn parts(names: &[RawName]) -> BTreeSet<String> {
+    names.iter().filter(|name| matches!(name.kind, RawKind::Segment(_))).map(part_of).collect()
+}
+
+fn part_of(name: &RawName) -> String {
+    name.path().rsplit_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned())
 }
 
 async fn moved(made: &Made, from: &Path, into: &Path, left_out: Vec<String>) -> Result<Salvaged, FinalizeError> {

@@ -30,13 +30,14 @@
   const guardOf = (step, { element, says }, standIn) => {
     const guard = { step, element, field: null, heard: false, stopped: false, until: now() + ARMED_MS };
     const mayPress = (node, seen = look()) => step.phase === 'leaving' || !seen.leaves(node);
+    // What an event meets among an element's own kind: what is drawn in an element's shadow is the element.
+    const met = (event, element) => event.composedPath().find((node) => node.nodeType === 1 && node.getRootNode() === element.getRootNode()) || null;
     const fits = (event) => {
-      const target = event.composedPath()[0];
-      const node = target && target.nodeType === 1 ? target : null;
-      if (!node) return false;
-      if (['keydown', 'keypress', 'beforeinput'].includes(event.type)) return guard.field !== null && guard.field.contains(node);
+      if (['keydown', 'keypress', 'beforeinput'].includes(event.type)) return guard.field !== null && guard.field.contains(met(event, guard.field));
+      const node = met(event, element);
       // Enter in a form presses its button, a label its field: no press of the mouse's own.
-      if (event.type === 'click' && event.detail === 0) return mayPress(node);
+      if (event.type === 'click' && event.detail === 0) return mayPress(node || event.composedPath()[0]);
+      if (!node) return false;
       if (!element.contains(node) && node !== standIn && node !== element.control) return false;
       if (event.type === 'pointerdown') {
         const seen = look(), hit = seen.hitAt(element, event.clientX, event.clientY);

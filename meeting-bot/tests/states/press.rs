@@ -194,6 +194,25 @@ async fn leaving_leaves(mut call: Call<'_>) {
     assert!(call.heard().await.iter().any(|(what, _)| what == "leave:mouseup"), "{}", call.what);
 }
 
+const SHADOW: &[Case] = &[(
+    "shadow",
+    "<fluent-button data-tid='prejoin-join-button' style='display: block; position: fixed; left: 400px; top: 300px'></fluent-button><script>
+        customElements.define('fluent-button', class extends HTMLElement {
+          constructor() { super(); this.attachShadow({ mode: 'open' }).innerHTML = '<button style=\"width: 200px; height: 60px\">Join now</button>'; }
+        });
+        document.querySelector('fluent-button').addEventListener('click', () => { document.documentElement.dataset.trouble = 'made'; });
+        </script>",
+    &[],
+)];
+
+/// A button of the page's own make, which is drawn in its shadow.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_drawn_in_a_shadow_is_pressed() {
+    let looker = Looker::start(Platform::Teams, SHADOW).await;
+    Call::open(&looker, "shadow").await.play().await;
+    looker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_press_lands_on_what_it_was_not_decided_for() {
     // Mostly waiting for the mouse: side by side.

@@ -197,6 +197,15 @@ pub(crate) async fn a_repeated_request_gets_the_first_answer_again(url: String) 
     let (changed, again) = (change("PATCH", "Planning").await, change("PATCH", "Planning").await);
     assert_eq!((changed.status, again.status, &again.body), (200, 200, &changed.body), "{again:?}");
     assert_eq!(change("PATCH", "Other").await.problem(), "idempotency-key-reused");
+    // Who was told that somebody was faster reads again, and changes that, under the same key.
+    let on = async |version: &str| {
+        let request = site.ask("PATCH", &path, &key).header("idempotency-key", "k5").header("if-match", version.to_owned());
+        Site::send(request.json(&json!({"title": "Review"}))).await
+    };
+    assert_eq!(on(&first.header("etag")).await.problem(), "changed");
+    let newer = on(&changed.header("etag")).await;
+    assert_eq!((newer.status, &newer.body["title"]), (200, &json!("Review")), "{newer:?}");
+    assert_eq!(on(&first.header("etag")).await.problem(), "idempotency-key-reused");
     let admin = site.key(Role::Admin, &["a"]).await;
     let delete = async |path: &str| Site::send(site.ask("DELETE", path, &admin).header("idempotency-key", "d")).await;
     let made = site.post("/v1/webhooks", &admin, json!({"url": "https://hooks.example.com/x"})).await;

@@ -104,6 +104,9 @@ impl Ledger {
         // Once it counts for a day it does to the day's end: a limit that is taken away at noon may be back an hour later.
         if asking.is_new && (own.max_bots_per_day.is_some() || self.counts_day(asking.organization, &own, now)) {
             self.days.insert(asking.organization.to_owned(), Day { begun: today.begun + 1, ..today });
+        } else if asking.is_new {
+            // Of a day whose count lacks this bot nothing is known any more: by another time zone it may go on.
+            self.days.remove(asking.organization);
         }
         self.holders.insert(asking.id.clone(), asking.organization.to_owned());
         Ok(())
@@ -216,6 +219,20 @@ mod tests {
         assert_eq!(take(&mut ledger, "4", "o", &limits(Some(3)), now), Err(Refusal::OrganizationPerDay));
         assert_eq!(take(&mut ledger, "4", "o", &limits(None), "2026-11-22T00:00:00Z"), Ok(()));
         assert!(!ledger.counts_day("o", &own(Some(3)), at("2026-11-22T00:00:00Z")));
+    }
+
+    #[test]
+    fn a_day_of_another_time_zone_in_which_something_was_not_counted_is_counted_anew() {
+        let zone = TimeZone::parse("America/Los_Angeles").unwrap();
+        let there = OrganizationLimits { max_bots_per_day: Some(3), time_zone: zone, ..OrganizationLimits::default() };
+        let limited = Limits { default: there.clone(), ..Limits::default() };
+        // The 21st by the default's clocks, and the 20th there.
+        let (mut ledger, now) = (Ledger::default(), "2026-11-21T01:00:00Z");
+        ledger.count_day("o", &there, 1, at(now));
+        assert_eq!(take(&mut ledger, "1", "o", &limited, now), Ok(()));
+        assert!(ledger.counts_day("o", &there, at(now)));
+        assert_eq!(take(&mut ledger, "2", "o", &Limits::default(), now), Ok(()));
+        assert!(!ledger.counts_day("o", &there, at(now)), "one is missing");
     }
 
     proptest! {

@@ -15,7 +15,8 @@ use bot_model::lifecycle::Phase;
 use chrono::{DateTime, Utc};
 
 use super::claim::{Claimed, Claimer, claim_together, is_claimable};
-use super::{InstanceRecord, day, unreadable};
+use super::day::{self, Counted};
+use super::{InstanceRecord, unreadable};
 use crate::guard::Guard;
 use crate::listing::{ListField, Listed, Listing};
 use crate::{Commit, DocumentKey, Precondition, Store, StoreError, StoreErrorKind, Version, Write, WriteMode, clock};
@@ -80,10 +81,11 @@ pub async fn count_day(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let limits = Limits { organizations: BTreeMap::from([(organization.to_owned(), own.clone())]), ..Limits::default() };
+    let mut counted = Counted::new();
     for attempt in 0..TRIES {
         let places = open(store).await?;
         let mut ledger = places.ledger.clone();
-        let changes = day::count(store, &mut ledger, BTreeSet::from([organization]), &limits, now).await?;
+        let changes = day::count(store, (&mut ledger, &mut counted), BTreeSet::from([organization]), &limits, now).await?;
         if !changes || store.commit(vec![ledger_write(&places, &ledger)]).await?.is_applied() {
             break;
         }
@@ -140,18 +142,22 @@ pub async fn claim_placed(
     limits: &Limits,
     now: DateTime<Utc>,
 ) -> Result<Admitted, StoreError> {
-    let mut records = records;
+    let (mut records, mut counted) = (records, Counted::new());
+    let most = most.min(MOST_AT_ONCE);
     for attempt in 0..TRIES {
         let places = open(store).await?;
         let mut ledger = places.ledger.clone();
-        let whose = records.iter().map(|record| record.instance.facts.creator_organization_id.as_str()).collect();
-        let begins_a_day = day::count(store, &mut ledger, whose, limits, now).await?;
+        // Together, whose turn it surely is; the others where their turn comes: at midnight everybody's day begins.
+        let first = records.iter().take(most).map(|record| record.instance.facts.creator_organization_id.as_str()).collect();
+        let mut begins_a_day = day::count(store, (&mut ledger, &mut counted), first, limits, now).await?;
         let (mut fits, mut answer) = (Vec::new(), Admitted { conflicts: attempt, ..Admitted::default() });
         for record in &records {
-            if fits.len() >= most.min(MOST_AT_ONCE) {
+            if fits.len() >= most {
                 answer.left.push(record.clone());
                 continue;
             }
+            let its = BTreeSet::from([record.instance.facts.creator_organization_id.as_str()]);
+            begins_a_day |= day::count(store, (&mut ledger, &mut counted), its, limits, now).await?;
             match ledger.take(asking(&record.instance), limits, now) {
                 Ok(()) => fits.push(record.clone()),
                 Err(refusal) => answer.turned_away.push((record.instance.id.clone(), refusal)),

@@ -3,7 +3,7 @@
 //!
 //! Asked for once a day and organization, and only where a limit a day holds: from then on the ledger counts by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bot_model::capacity::ledger::Ledger;
 use bot_model::capacity::{Limits, OrganizationLimits};
@@ -20,10 +20,13 @@ const WAITED: TimeDelta = TimeDelta::hours(2);
 /// Organizations that are counted at the same time.
 const AT_ONCE: usize = 16;
 
+/// What was counted for a ledger that then could not be written: right for a newer one that does not count the day either.
+pub(super) type Counted = BTreeMap<String, u32>;
+
 /// Has the ledger count the present day of each of these organizations that has a limit a day. True where that changed the ledger.
 pub(super) async fn count(
     store: &dyn Store,
-    ledger: &mut Ledger,
+    (ledger, counted): (&mut Ledger, &mut Counted),
     organizations: BTreeSet<&str>,
     limits: &Limits,
     now: DateTime<Utc>,
@@ -31,11 +34,13 @@ pub(super) async fn count(
     let limited = organizations.into_iter().map(|name| (name, limits.of(name)));
     let missing: Vec<(&str, OrganizationLimits)> =
         limited.filter(|(name, own)| own.max_bots_per_day.is_some() && !ledger.counts_day(name, own, now)).collect();
-    for some in missing.chunks(AT_ONCE) {
+    let unknown: Vec<_> = missing.iter().filter(|(name, _)| !counted.contains_key(*name)).collect();
+    for some in unknown.chunks(AT_ONCE) {
         let counts = try_join_all(some.iter().map(|(name, own)| begun(store, name, own, now))).await?;
-        for ((name, own), begun) in some.iter().zip(counts) {
-            ledger.count_day(name, own, begun, now);
-        }
+        counted.extend(some.iter().zip(counts).map(|((name, _), begun)| ((*name).to_owned(), begun)));
+    }
+    for (name, own) in &missing {
+        ledger.count_day(name, own, counted.get(*name).copied().unwrap_or_default(), now);
     }
     Ok(!missing.is_empty())
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::settle::{bot_status, meeting_result};
-use super::slot::recorder_of;
+use super::slot::{ONE_OCCURRENCE, recorder_of};
 use super::{InstanceRecord, Known, Note, commit_known, told, unreadable};
 use crate::{Commit, DocumentKey, Record, Store, StoreError, Write, outbox};
 
@@ -94,7 +94,8 @@ async fn recorder(store: &dyn Store, record: &Record, meeting: &Meeting) -> Resu
         return Ok(None);
     }
     let key = CallKey::derive(&meeting.organization, &meeting.url);
-    recorder_of(store, &key, (meeting.start_time, meeting.start_time), None).await
+    let since = meeting.start_time.or(meeting.end_time.map(|end| end - ONE_OCCURRENCE));
+    recorder_of(store, &key, (meeting.start_time, since), None).await
 }
 
 async fn link_or_create(

@@ -91,6 +91,8 @@ rules![
     who_recorded_nothing_gives_its_meetings_to_who_recorded_the_call,
     who_comes_when_the_recorded_call_is_over_was_one_too_many,
     a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s,
+    a_recording_whose_files_are_not_made_yet_is_no_later_call_s_either,
+    a_missed_meeting_without_a_start_gets_the_recording_of_its_own_call_alone,
     what_was_recorded_is_claimed_although_it_was_cancelled,
     a_finalize_run_binds_without_joining,
     eight_controllers_take_no_more_places_than_there_are,

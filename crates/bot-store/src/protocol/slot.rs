@@ -101,7 +101,7 @@ pub async fn somebody_waits(store: &dyn Store, key: &CallKey, holder: &InstanceI
 }
 
 /// Starts further apart than this are two occurrences on one link; less is one occurrence whose start was rounded or moved.
-const ONE_OCCURRENCE: TimeDelta = TimeDelta::minutes(15);
+pub(super) const ONE_OCCURRENCE: TimeDelta = TimeDelta::minutes(15);
 
 /// Whether whoever did not get the slot belongs to a later occurrence than its holder, and so waits instead of joining it.
 /// Without both starts they count as one: a second bot in the call is the worse mistake.
@@ -173,7 +173,7 @@ pub(super) async fn hand_meetings(
 }
 
 /// The bot that holds or last held a call's slot, where it is another one than `not` and recorded the occurrence that starts at `own`.
-/// Where one of the two has no start, it is the same occurrence if the bot had not ended by `since`: a link serves for many calls, and
+/// Where one of the two has no start, it is the same occurrence if the bot had not left by `since`: a link serves for many calls, and
 /// nobody is given the recording of an earlier one.
 pub(super) async fn recorder_of(
     store: &dyn Store,
@@ -186,7 +186,7 @@ pub(super) async fn recorder_of(
         let Some(other) = InstanceId::parse(other).filter(|other| Some(other) != not) else { continue };
         let Some(found) = InstanceRecord::read(store, &other).await? else { continue };
         let its = found.instance.facts.start_time;
-        let ended_at = found.instance.facts.processed_at;
+        let ended_at = left_at(&found.instance);
         let is_one = match (own, its) {
             (Some(_), Some(_)) => !is_later_occurrence(own, its) && !is_later_occurrence(its, own),
             _ => since.is_some_and(|since| ended_at.is_none_or(|ended_at| ended_at >= since)),
@@ -196,6 +196,13 @@ pub(super) async fn recorder_of(
         }
     }
     Ok(None)
+}
+
+/// When a bot left its call for good, or had ended at the latest; `None` while it may be in it.
+fn left_at(instance: &BotInstance) -> Option<DateTime<Utc>> {
+    let left_at = instance.facts.recording.as_ref().and_then(|recording| recording.ended_at);
+    let has_left = instance.phase == Phase::Finalizing || instance.phase.is_terminal();
+    has_left.then_some(left_at.or(instance.facts.processed_at)).flatten()
 }
 
 async fn taken_if(store: &dyn Store, writes: Vec<Write>) -> Result<Slot, StoreError> {

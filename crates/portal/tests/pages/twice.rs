@@ -155,6 +155,15 @@ async fn a_form_that_is_sent_twice_is_done_once_and_another_one_again() {
     person.send(&replay().await).await;
     assert_eq!(person.done("webhook.replay").await, 2);
 
+    let read = webhooks::endpoint::read(site.store.as_ref(), &endpoint.id).await.unwrap().unwrap();
+    let mut off = read.endpoint;
+    off.disable(Some("it answered 410 Gone"), Utc::now());
+    assert!(site.store.commit(vec![off.update(read.version)]).await.unwrap().is_applied());
+    let page = format!("/portal/webhooks/{}/enable", endpoint.id);
+    let form = person.form(&page, &page, "").await;
+    assert!(person.send_as_every_impatient_person_does(&form).await.ends_with("did=saved"));
+    assert_eq!(person.done("webhook.change").await, 1);
+
     let page = format!("/portal/webhooks/{}/delete", endpoint.id);
     assert!(person.send_as_every_impatient_person_does(&person.form(&page, &page, "").await).await.ends_with("did=deleted"));
     assert_eq!(person.done("webhook.delete").await, 1);

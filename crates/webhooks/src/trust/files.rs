@@ -39,18 +39,21 @@ struct Held {
     changes: u64,
 }
 
-/// What tells a file from what it was: a replaced one is another, and a rewritten one has another time or length.
+/// What tells a file from what it was: a replaced one is another, a rewritten one has another time or length, and one that may be read now
+/// has changed, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
     modified: (i64, i64),
+    changed: (i64, i64),
     bytes: u64,
 }
 
 impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
-        Some(Self { inode: found.ino(), modified: (found.mtime(), found.mtime_nsec()), bytes: found.size() })
+        let (modified, changed) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+        Some(Self { inode: found.ino(), modified, changed, bytes: found.size() })
     }
 }
 
@@ -175,5 +178,28 @@ fn made(builder: ClientBuilder, certificates: Vec<Certificate>) -> Result<Client
 impl fmt::Debug for Believing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Believing").field(&self.trust).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_file_that_is_made_readable_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, "x").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let before = Stamp::of(&file).unwrap();
+        assert_eq!(Stamp::of(&file), Some(before));
+        let give_up = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while Stamp::of(&file) == Some(before) {
+            assert!(std::time::Instant::now() < give_up, "its time did not change");
+            // A file's times go by ticks of the system's clock.
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        assert_eq!(Stamp::of(&file).unwrap().modified, before.modified);
     }
 }

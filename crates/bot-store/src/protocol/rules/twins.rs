@@ -164,6 +164,58 @@ pub async fn a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s(store: Sh
     }
 }
 
+/// See its name: the bot that recorded the earlier call has left it, and is at its files still, as its bucket is away.
+pub async fn a_recording_whose_files_are_not_made_yet_is_no_later_call_s_either(store: Shared) {
+    for (call, hours, is_handed) in [("ggg-gggg-ggg", 0, true), ("hhh-hhhh-hhh", 1, false)] {
+        let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
+        put_meeting(&store, &format!("{call}-1"), extra.clone()).await;
+        let recorder = bound_for(&store, &format!("{call}-1")).await;
+        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let id = recorder.instance.id.clone();
+        let holder = Holder { instance: id.clone(), attempt: 1, start_time: None };
+        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+        let left = RecordingProgress { ended_at: Some(now()), ..progress(5) };
+        let left = end_run(store.as_ref(), &recorder, Some(&left), now()).await.expect("end");
+        let Renewal::Renewed(recorder) = left else { panic!("fenced") };
+        slot::release(store.as_ref(), &key, &id, 1).await.expect("release");
+        step(&store, &recorder, Step::Finalize).await;
+
+        let later = now() + chrono::Duration::hours(hours);
+        let meeting = put_meeting(&store, &format!("{call}-2"), extra).await;
+        let enqueued = enqueue(store.as_ref(), &meeting, &StartWindow::default(), later).await.expect("enqueue");
+        let Enqueued::Created(second) = enqueued else { panic!("{enqueued:?}") };
+        let (outcome, note) = (Outcome::new(OutcomeKind::NoCapacity), Note::new("controller", "settled"));
+        let record = instance(&store, &second).await;
+        let settled = settle(store.as_ref(), &record, Step::Fail, outcome, Vec::new(), note, later).await.expect("settle");
+        let Advanced::Applied(ended) = settled else { panic!("{settled:?}") };
+        assert_eq!(ended.instance.facts.handed_to, is_handed.then_some(id), "{hours} h later");
+    }
+}
+
+/// See its name: what it says of its end is enough.
+pub async fn a_missed_meeting_without_a_start_gets_the_recording_of_its_own_call_alone(store: Shared) {
+    for (call, hours, is_linked) in [("iii-iiii-iii", 0, true), ("jjj-jjjj-jjj", 5, false)] {
+        let end = now() + chrono::Duration::hours(hours);
+        let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
+        put_meeting(&store, &format!("{call}-1"), extra.clone()).await;
+        let recorder = bound_for(&store, &format!("{call}-1")).await;
+        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let holder = Holder { instance: recorder.instance.id.clone(), attempt: 1, start_time: None };
+        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+        let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
+        let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
+        slot::release(store.as_ref(), &key, &recorder.instance.id, 1).await.expect("release");
+        done(&store, &recorder).await;
+
+        let mut late = extra;
+        late["end_time"] = json!(end);
+        let meeting = put_meeting(&store, &format!("{call}-2"), late).await;
+        let later = end + chrono::Duration::minutes(1);
+        let found = enqueue(store.as_ref(), &meeting, &StartWindow::default(), later).await.expect("enqueue");
+        assert_eq!(found == Enqueued::Missed, !is_linked, "{found:?}");
+    }
+}
+
 /// See its name: and who comes later does not get its bot either.
 pub async fn a_holder_that_was_told_to_leave_is_waited_for(store: Shared) {
     let (first, bound) = both_bound(&store).await;
