@@ -49,7 +49,8 @@ pub async fn salvage(objects: &Objects, prefix: &ObjectPrefix, into: &Path) -> R
         let frozen = FrozenList::from_raw_names(names.clone());
         match make(objects, prefix, &place, &frozen).await {
             Ok(made) => {
-                left_out.extend(parts(&names).difference(&parts(&frozen.raw_names())).cloned());
+                let used: Vec<RawName> = made.parts.iter().flat_map(|part| part.frozen.raw_names()).collect();
+                left_out.extend(parts(&names).difference(&parts(&used)).cloned());
                 return moved(&made, &place.folder, into, left_out).await;
             }
             Err(error @ (FinalizeError::Media(_) | FinalizeError::Mismatch(_))) => {

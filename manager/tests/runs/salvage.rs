@@ -54,20 +54,23 @@ async fn a_damaged_segment_is_left_out_and_the_rest_is_saved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_no_file_can_be_made_of_cost_themselves_alone() {
     let bench = Bench::new().await;
-    for part in 0..3_u32 {
+    for part in 0..4_u32 {
         record(&bench.session(), part, &Capture::starting(epoch() + TimeDelta::minutes(part.into())));
     }
     // As a program spoils them that does not know: their checksums are those of what it wrote.
     for segment in 0..3 {
         std::fs::write(bench.session().join(part_folder(1)).join(segment_file(segment)), [0; 4_096]).unwrap();
     }
+    let short = bench.session().join(part_folder(3)).join(segment_file(2));
+    let bytes = std::fs::read(&short).unwrap();
+    std::fs::write(&short, &bytes[..bytes.len() / 8]).unwrap();
     bench.carry().await;
     let objects = bench.objects().await;
     let names = objects.list(&bench.prefix.raw_folder()).await.unwrap();
     let init = names.iter().find(|name| name.contains("/p2/init-")).unwrap_or_else(|| panic!("{names:?}"));
     std::fs::remove_file(bench.folder.path().join("bucket").join(bench.prefix.raw_folder()).join(init)).unwrap();
     let made = salvage(&objects, &bench.prefix, &bench.folder.path().join("salvaged")).await.unwrap();
-    assert_eq!(made.left_out, ["a1-r1/p1", "a1-r1/p2"]);
+    assert_eq!(made.left_out, ["a1-r1/p3", "a1-r1/p1", "a1-r1/p2"]);
     let (frames, complaints) = decoded(&made.files[0]);
     assert_eq!((frames, complaints.as_str()), (PART_FRAMES, ""));
 }
