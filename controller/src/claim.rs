@@ -16,6 +16,7 @@ use bot_model::schedule::Due;
 use bot_store::kill_point::KillPoint;
 use bot_store::protocol::capacity::{self, Admitted};
 use bot_store::protocol::claim::{self, Claimed, Claimer};
+use bot_store::protocol::run::Purpose;
 use bot_store::protocol::settle::settle;
 use bot_store::protocol::{Advanced, InstanceRecord, Note};
 use bot_store::{StoreError, clock};
@@ -172,7 +173,11 @@ impl Engine {
         }
         KillPoint::Claiming.pass(&self.controller_id).await;
         let mut won = Vec::new();
-        for answer in claim::claim_all(self.store.as_ref(), records, &self.claimer(), clock::now()).await {
+        let purpose = match command {
+            RunCommand::Record => Purpose::Record,
+            RunCommand::Finalize => Purpose::Finalize,
+        };
+        for answer in claim::claim_all_for(self.store.as_ref(), records, &self.claimer(), purpose, clock::now()).await {
             match answer {
                 Ok(Some(claimed)) => {
                     Metrics::count(&self.metrics.claims, "won");

@@ -135,6 +135,9 @@ pub struct Claim {
     /// Made by the claimer, so that a commit whose answer was lost is recognised.
     #[serde(default)]
     pub claim_id: Option<String>,
+    /// It was claimed to make files alone: a run of the same attempt that was sent to join the call before, and comes late, does that.
+    #[serde(default)]
+    pub claim_finalizes: bool,
 }
 
 /// What a bot in the queue waits for. For people and for its outcome; no launch is decided on it.

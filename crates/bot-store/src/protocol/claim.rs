@@ -9,6 +9,7 @@ use bot_model::lifecycle::{Phase, Step, next};
 use bot_model::outcome::Outcome;
 use chrono::{DateTime, Utc};
 
+use super::run::Purpose;
 use super::{Advanced, InstanceRecord, Note, advance, told};
 use crate::{Commit, DocumentKey, Store, StoreError, StoreErrorKind, Write, clock};
 
@@ -44,16 +45,27 @@ pub fn is_claimable(record: &InstanceRecord, is_stale: bool) -> bool {
     }
 }
 
-/// Claims each record or not, in few round trips; the answers in their order, `None` for a lost race.
+/// Claims each record or not, to join its call, in few round trips; the answers in their order, `None` for a lost race.
 pub async fn claim_all(
     store: &dyn Store,
     records: Vec<InstanceRecord>,
     claimer: &Claimer,
     now: DateTime<Utc>,
 ) -> Vec<Result<Option<Claimed>, StoreError>> {
+    claim_all_for(store, records, claimer, Purpose::Record, now).await
+}
+
+/// The same for a purpose.
+pub async fn claim_all_for(
+    store: &dyn Store,
+    records: Vec<InstanceRecord>,
+    claimer: &Claimer,
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> Vec<Result<Option<Claimed>, StoreError>> {
     // A record whose phase allows no claim is a lost race: its answer keeps its place.
     let claims: Vec<Option<(InstanceRecord, Vec<Write>)>> =
-        records.iter().map(|record| claim_writes(store, record, claimer, now)).collect();
+        records.iter().map(|record| claim_writes(store, record, claimer, purpose, now)).collect();
     let groups = claims.iter().flatten().map(|(_, writes)| writes.clone()).collect();
     let mut commits = store.commit_each(groups).await.into_iter();
     let mut answers = Vec::with_capacity(claims.len());
@@ -83,7 +95,7 @@ pub(super) async fn claim_together(
     claimer: &Claimer,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Claimed>>, StoreError> {
-    let claims: Vec<_> = records.iter().filter_map(|record| claim_writes(store, record, claimer, now)).collect();
+    let claims: Vec<_> = records.iter().filter_map(|record| claim_writes(store, record, claimer, Purpose::Record, now)).collect();
     if claims.len() < records.len() {
         return Ok(None);
     }
@@ -113,6 +125,7 @@ fn claim_writes(
     store: &dyn Store,
     record: &InstanceRecord,
     claimer: &Claimer,
+    purpose: Purpose,
     now: DateTime<Utc>,
 ) -> Option<(InstanceRecord, Vec<Write>)> {
     let mut claimed = record.clone();
@@ -121,7 +134,7 @@ fn claim_writes(
     facts.attempt = facts.attempt.max(1);
     // A backend that queued it directly may have left it out, and lists go by it.
     facts.created_at = facts.created_at.or(Some(now));
-    facts.claim = new_claim(claimer, now);
+    facts.claim = Claim { claim_finalizes: purpose == Purpose::Finalize, ..new_claim(claimer, now) };
     let write = Write::update(
         DocumentKey::Instance(claimed.instance.id.clone()),
         record.version.clone(),
@@ -138,6 +151,7 @@ fn new_claim(claimer: &Claimer, now: DateTime<Utc>) -> Claim {
         claimed_at: Some(now),
         claim_expires_at: chrono::Duration::from_std(claimer.ttl).ok().map(|ttl| now + ttl),
         claim_id: Some(clock::random_id().to_string()),
+        claim_finalizes: false,
     }
 }
 

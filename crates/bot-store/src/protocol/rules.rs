@@ -21,7 +21,7 @@ use bot_model::schedule::StartWindow;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::claim::{Claimed, Claimer, claim_all, launched, relaunch};
+use super::claim::{Claimed, Claimer, claim_all, claim_all_for, launched, relaunch, release};
 use super::enqueue::{Enqueued, enqueue};
 use super::run::{Bind, Purpose, Renewal, bind, end_run, freeze, freeze_again, renew};
 use super::settle::settle;
@@ -92,6 +92,7 @@ rules![
     who_comes_when_the_recorded_call_is_over_was_one_too_many,
     a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s,
     a_recording_whose_files_are_not_made_yet_is_no_later_call_s_either,
+    a_run_that_was_sent_to_the_call_and_comes_when_files_are_wanted_makes_files,
     a_missed_meeting_without_a_start_gets_the_recording_of_its_own_call_alone,
     what_was_recorded_is_claimed_although_it_was_cancelled,
     a_finalize_run_binds_without_joining,

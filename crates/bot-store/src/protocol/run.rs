@@ -38,7 +38,7 @@ pub enum Bind {
 }
 
 /// Takes the run lease for (`attempt`, `run_id`), to record reading the meeting again. Repeatable by the same run. A run that
-/// comes to record what is being finalized already finalizes.
+/// comes to record what is being finalized already, or was claimed for that alone, finalizes.
 pub async fn bind(
     store: &dyn Store,
     id: &InstanceId,
@@ -53,7 +53,8 @@ pub async fn bind(
         if let Some(reason) = fenced(&record.instance, attempt, run_id) {
             return Ok(Bind::Fenced(reason));
         }
-        let finalizes = purpose == Purpose::Finalize || record.instance.phase == Phase::Finalizing;
+        let is_finalized = record.instance.phase == Phase::Finalizing || record.instance.facts.claim.claim_finalizes;
+        let finalizes = purpose == Purpose::Finalize || is_finalized;
         let fresh = if finalizes { Freshness::Same } else { meeting_again(store, &record.instance).await? };
         let step = if finalizes { Step::Finalize } else { Step::Join };
         let renewals = record.instance.facts.run.as_ref().map_or(0, |run| run.renewals + 1);

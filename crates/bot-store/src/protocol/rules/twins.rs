@@ -164,6 +164,24 @@ pub async fn a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s(store: Sh
     }
 }
 
+/// See its name: its launch was answered by nothing, and made after all once nobody counted on it.
+pub async fn a_run_that_was_sent_to_the_call_and_comes_when_files_are_wanted_makes_files(store: Shared) {
+    let call = "kkk-kkkk-kkk";
+    put_meeting(&store, call, json!({"meeting_url": format!("https://meet.google.com/{call}")})).await;
+    let recorder = bound_for(&store, call).await;
+    let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
+    let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
+    let again = relaunch(store.as_ref(), &recorder, &claimer("c"), "lost", now()).await.expect("relaunch").expect("claimed");
+    release(store.as_ref(), &again, "no answer", now()).await.expect("release");
+    let id = recorder.instance.id.clone();
+    let queued = vec![instance(&store, &id).await];
+    let claimed = claim_all_for(store.as_ref(), queued, &claimer("c"), Purpose::Finalize, now()).await.remove(0);
+    assert!(claimed.expect("claim").is_some());
+    let late = bind(store.as_ref(), &id, (2, "late"), Purpose::Record, now()).await.expect("bind");
+    let Bind::Bound(bound) = late else { panic!("{late:?}") };
+    assert_eq!(bound.instance.phase, Phase::Finalizing);
+}
+
 /// See its name: the bot that recorded the earlier call has left it, and is at its files still, as its bucket is away.
 pub async fn a_recording_whose_files_are_not_made_yet_is_no_later_call_s_either(store: Shared) {
     for (call, hours, is_handed) in [("ggg-gggg-ggg", 0, true), ("hhh-hhhh-hhh", 1, false)] {
