@@ -261,8 +261,9 @@ fn ended(seen: &Observation, state: RunState) -> Action {
             broken(seen, "the manager or the meeting-bot refused its configuration; see the run's logs")
         }
         Some(ExitCode::MissingDependency) => broken(seen, "something is missing on this machine; `controller doctor` says what"),
-        // Another run owns the instance: as long as that one renews, there is nothing to do here.
-        Some(ExitCode::Fenced) if seen.unchanged_for < seen.lease_ttl => Action::Wait,
+        // Another run owns the instance: as long as that one renews, there is nothing to do here. Of one that nobody has bound yet, it came
+        // while the instance was back in the queue: its launch had been given up, and the next one found it.
+        Some(ExitCode::Fenced) if seen.phase != Phase::Launched && seen.unchanged_for < seen.lease_ttl => Action::Wait,
         // Everything is in the bucket, and the bot was sent out of a call that may go on: then it joins again.
         Some(ExitCode::FinalizeNeeded) if seen.phase != Phase::Recording => finalize(seen, "raw_saved"),
         Some(ExitCode::RefusedBeforeJoin) if !seen.is_recorded => refused(seen),

@@ -181,6 +181,9 @@ fn a_fenced_run_is_silent_while_its_owner_renews() {
     let fenced = Observation { unchanged_for: SECOND * 10, ..seen(Phase::Recording, run(70)) };
     assert_eq!(decide(&fenced), Action::Wait);
     assert_eq!(decide(&Observation { unchanged_for: SECOND * 61, ..fenced }), Action::Relaunch("run_lost"));
+    // Nobody has bound it: what was fenced came while the instance was in the queue, and the launch that counts found it.
+    let unbound = Observation { unchanged_for: SECOND, ..seen(Phase::Launched, run(70)) };
+    assert_eq!(decide(&unbound), Action::Relaunch("run_lost"));
 }
 
 #[test]
