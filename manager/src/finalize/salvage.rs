@@ -86,8 +86,9 @@ async fn unusable(
                 tracing::warn!(part, %error, "no file can be made of a part; the others are made without it");
                 unusable.insert(part);
             }
-            Err(error) if !matches!(error, FinalizeError::Nothing) => return Err(error),
-            _ => {}
+            // An object that is lost costs itself alone, in its turn.
+            Ok(_) | Err(FinalizeError::Nothing | FinalizeError::RawLost(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(unusable)

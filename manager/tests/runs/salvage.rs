@@ -54,7 +54,7 @@ async fn a_damaged_segment_is_left_out_and_the_rest_is_saved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_no_file_can_be_made_of_cost_themselves_alone() {
     let bench = Bench::new().await;
-    for part in 0..4_u32 {
+    for part in 0..5_u32 {
         record(&bench.session(), part, &Capture::starting(epoch() + TimeDelta::minutes(part.into())));
     }
     // As a program spoils them that does not know: their checksums are those of what it wrote.
@@ -69,10 +69,12 @@ async fn parts_that_no_file_can_be_made_of_cost_themselves_alone() {
     let names = objects.list(&bench.prefix.raw_folder()).await.unwrap();
     let init = names.iter().find(|name| name.contains("/p2/init-")).unwrap_or_else(|| panic!("{names:?}"));
     std::fs::remove_file(bench.folder.path().join("bucket").join(bench.prefix.raw_folder()).join(init)).unwrap();
+    let damaged = names.iter().find(|name| name.contains("/p4/000001-")).unwrap_or_else(|| panic!("{names:?}"));
+    std::fs::write(bench.folder.path().join("bucket").join(bench.prefix.raw_folder()).join(damaged), b"not what it was").unwrap();
     let made = salvage(&objects, &bench.prefix, &bench.folder.path().join("salvaged")).await.unwrap();
-    assert_eq!(made.left_out, ["a1-r1/p3", "a1-r1/p1", "a1-r1/p2"]);
+    assert_eq!(made.left_out, ["a1-r1/p3", damaged.as_str(), "a1-r1/p1", "a1-r1/p2"]);
     let (frames, complaints) = decoded(&made.files[0]);
-    assert_eq!((frames, complaints.as_str()), (PART_FRAMES, ""));
+    assert_eq!((frames, complaints.as_str()), (PART_FRAMES + PART_FRAMES * 2 / 3, ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
