@@ -133,19 +133,26 @@ pub async fn who_comes_when_the_recorded_call_is_over_was_one_too_many(store: Sh
     }
 }
 
+/// A meeting without a start, whose bot has recorded its call and left it now; with what another document on its link says.
+async fn recorded_without_a_start(store: &Shared, call: &str) -> (serde_json::Value, InstanceRecord) {
+    let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
+    put_meeting(store, &format!("{call}-1"), extra.clone()).await;
+    let recorder = bound_for(store, &format!("{call}-1")).await;
+    let key = recorder.instance.facts.call_key.clone().expect("a call key");
+    let holder = Holder { instance: recorder.instance.id.clone(), attempt: 1, start_time: None };
+    assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
+    let left = RecordingProgress { ended_at: Some(now()), ..progress(5) };
+    let ended = end_run(store.as_ref(), &recorder, Some(&left), now()).await.expect("end");
+    let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
+    slot::release(store.as_ref(), &key, &holder.instance, 1).await.expect("release");
+    (extra, recorder)
+}
+
 /// See its name: a link without starts serves for a call today and one tomorrow.
 pub async fn a_recording_of_an_earlier_call_on_a_link_is_nobody_else_s(store: Shared) {
     for (call, hours, phase) in [("eee-eeee-eee", 0, Phase::Cancelled), ("fff-ffff-fff", 24, Phase::Failed)] {
-        let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
-        put_meeting(&store, &format!("{call}-1"), extra.clone()).await;
-        let recorder = bound_for(&store, &format!("{call}-1")).await;
-        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let (extra, recorder) = recorded_without_a_start(&store, call).await;
         let id = recorder.instance.id.clone();
-        let holder = Holder { instance: id.clone(), attempt: 1, start_time: None };
-        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
-        let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
-        let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
-        slot::release(store.as_ref(), &key, &id, 1).await.expect("release");
         done(&store, &recorder).await;
 
         let later = now() + chrono::Duration::hours(hours);
@@ -185,17 +192,8 @@ pub async fn a_run_that_was_sent_to_the_call_and_comes_when_files_are_wanted_mak
 /// See its name: the bot that recorded the earlier call has left it, and is at its files still, as its bucket is away.
 pub async fn a_recording_whose_files_are_not_made_yet_is_no_later_call_s_either(store: Shared) {
     for (call, hours, is_handed) in [("ggg-gggg-ggg", 0, true), ("hhh-hhhh-hhh", 1, false)] {
-        let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
-        put_meeting(&store, &format!("{call}-1"), extra.clone()).await;
-        let recorder = bound_for(&store, &format!("{call}-1")).await;
-        let key = recorder.instance.facts.call_key.clone().expect("a call key");
+        let (extra, recorder) = recorded_without_a_start(&store, call).await;
         let id = recorder.instance.id.clone();
-        let holder = Holder { instance: id.clone(), attempt: 1, start_time: None };
-        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
-        let left = RecordingProgress { ended_at: Some(now()), ..progress(5) };
-        let left = end_run(store.as_ref(), &recorder, Some(&left), now()).await.expect("end");
-        let Renewal::Renewed(recorder) = left else { panic!("fenced") };
-        slot::release(store.as_ref(), &key, &id, 1).await.expect("release");
         step(&store, &recorder, Step::Finalize).await;
 
         let later = now() + chrono::Duration::hours(hours);
@@ -214,15 +212,7 @@ pub async fn a_recording_whose_files_are_not_made_yet_is_no_later_call_s_either(
 pub async fn a_missed_meeting_without_a_start_gets_the_recording_of_its_own_call_alone(store: Shared) {
     for (call, hours, is_linked) in [("iii-iiii-iii", 0, true), ("jjj-jjjj-jjj", 5, false)] {
         let end = now() + chrono::Duration::hours(hours);
-        let extra = json!({"meeting_url": format!("https://meet.google.com/{call}")});
-        put_meeting(&store, &format!("{call}-1"), extra.clone()).await;
-        let recorder = bound_for(&store, &format!("{call}-1")).await;
-        let key = recorder.instance.facts.call_key.clone().expect("a call key");
-        let holder = Holder { instance: recorder.instance.id.clone(), attempt: 1, start_time: None };
-        assert_eq!(slot::acquire(store.as_ref(), &key, &holder, now()).await.expect("slot"), Slot::Held);
-        let ended = end_run(store.as_ref(), &recorder, Some(&progress(5)), now()).await.expect("end");
-        let Renewal::Renewed(recorder) = ended else { panic!("fenced") };
-        slot::release(store.as_ref(), &key, &recorder.instance.id, 1).await.expect("release");
+        let (extra, recorder) = recorded_without_a_start(&store, call).await;
         done(&store, &recorder).await;
 
         let mut late = extra;
