@@ -84,6 +84,11 @@ impl Meter {
         now.saturating_sub(self.loud_at.unwrap_or_default())
     }
 
+    /// Up to where the sound is in the file, by the part's clock.
+    pub fn sound_reached(&self) -> Duration {
+        Duration::try_from_secs_f64(self.sound_secs).unwrap_or_default()
+    }
+
     /// How long ffmpeg has handed on neither sound nor silence.
     pub fn sound_age(&self, now: Duration) -> Duration {
         now.saturating_sub(self.sound_at.unwrap_or_default())
@@ -124,6 +129,7 @@ mod tests {
         meter.line("lavfi.astats.Overall.Peak_level=-18.059174", at(8.0));
         meter.line("lavfi.astats.Overall.Flat_factor=0.000000", at(8.0));
         assert_eq!((meter.silent_for(at(9.5)), meter.sound_age(at(9.0))), (at(1.5), at(1.0)));
+        assert_eq!(meter.sound_reached(), at(7.9849));
         assert_eq!(meter.clipped_at, None);
     }
 
@@ -150,6 +156,11 @@ mod tests {
     fn foreign_lines_change_nothing() {
         let mut meter = Meter::new(15);
         let fresh = meter.clone();
+        for line in ["pts_time:NaN", "pts_time:inf", "pts_time:-1"] {
+            meter.line(line, at(1.0));
+            assert_eq!(meter.sound_reached(), Duration::ZERO, "{line}");
+        }
+        let mut meter = fresh.clone();
         for line in ["", "pts_time:", "frame=", "frame=abc", "=", "lavfi.astats.Overall.Peak_level", "out_time=N/A"] {
             meter.line(line, at(1.0));
         }

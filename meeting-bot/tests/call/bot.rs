@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use bot_model::segment::{PART_END_FILE, PART_INFO_FILE, PartEnd, PartInfo};
 use bot_model::session::{CaptureSettings, SessionEvent, SessionLimits, SessionPhase, SessionState};
 use serde_json::json;
 
@@ -130,6 +131,12 @@ impl Bot {
         self.output.join(bot_model::segment::part_folder(number))
     }
 
+    /// What a part says of its start and, once it is closed, of its end.
+    pub(crate) fn span(&self, number: u32) -> (PartInfo, PartEnd) {
+        let read = |name| std::fs::read(self.part(number).join(name)).unwrap();
+        (serde_json::from_slice(&read(PART_INFO_FILE)).unwrap(), serde_json::from_slice(&read(PART_END_FILE)).unwrap())
+    }
+
     /// The address of this bot's sound server.
     fn sound_server(&self) -> String {
         let session = std::fs::read_dir(self.scratch()).unwrap().next().unwrap().unwrap().path();
@@ -196,6 +203,11 @@ impl Bot {
     /// Every living process that has this bot's private folder in its command line or environment.
     pub(crate) fn descendants(&self) -> Vec<i32> {
         processes_with(&self.scratch())
+    }
+
+    /// What was killed needs a moment to be gone.
+    pub(crate) async fn leaves_no_process(&self) {
+        until("the end of every child", Duration::from_secs(15), async || self.descendants().is_empty().then_some(())).await;
     }
 }
 

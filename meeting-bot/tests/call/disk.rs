@@ -5,12 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use bot_model::outcome::OutcomeKind;
-use bot_model::segment::{PartEnd, PartInfo};
 use bot_model::session::{SessionLimits, SessionPhase};
 
 use crate::bot::Bot;
 use crate::replica::Replica;
-use crate::{BRING_UP, SOON, media};
+use crate::{BRING_UP, SOON, assert_whole, media};
 
 /// A file system in memory of so many MiB, unmounted on drop.
 struct SmallDisk(PathBuf);
@@ -64,11 +63,7 @@ async fn a_disk_that_is_nearly_full_ends_the_recording_in_order() {
     let state = bot.reaches(SessionPhase::Ended, SOON).await;
     assert_eq!(state.end.unwrap().kind, OutcomeKind::DiskFull, "{}", bot.log());
     assert_eq!(replica.log("nearly-full"), ["joined", "left"]);
-    let info: PartInfo = serde_json::from_slice(&std::fs::read(bot.part(0).join("part.json")).unwrap()).unwrap();
-    let end: PartEnd = serde_json::from_slice(&std::fs::read(bot.part(0).join("part-end.json")).unwrap()).unwrap();
-    let secs = media::pictures(&media::joined(&bot.part(0))).brightness.len() as f64 / 15.0;
-    let lasted = (end.ended_at - info.started_at).num_milliseconds() as f64 / 1_000.0;
-    assert!((secs - lasted).abs() < 1.0, "{secs} s recorded of {lasted} s");
+    assert_whole(&bot);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use bot::Bot;
 use bot_model::outcome::OutcomeKind;
-use bot_model::segment::{PartEnd, PartInfo};
 use bot_model::session::{SessionEventKind, SessionLimits, SessionPhase};
+use chrono::{DateTime, Utc};
 use replica::Replica;
 
 pub(crate) const BRING_UP: Duration = Duration::from_secs(90);
@@ -35,6 +35,19 @@ async fn in_call_with(replica: &Replica, code: &str, tone_hz: u32, variables: &[
     replica.set(code, "call", 1);
     bot.reaches(SessionPhase::Recording, SOON).await;
     bot
+}
+
+fn secs(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    (to - from).num_milliseconds() as f64 / 1_000.0
+}
+
+/// From its start to its end the one part holds everything.
+pub(crate) fn assert_whole(bot: &Bot) {
+    let (info, end) = bot.span(0);
+    let lasted = secs(info.started_at, end.ended_at);
+    let frames = media::pictures(&media::joined(&bot.part(0))).brightness.len();
+    let recorded = frames as f64 / f64::from(info.frames_per_second);
+    assert!((recorded - lasted).abs() < 1.0, "{recorded} s recorded of {lasted} s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,18 +78,20 @@ async fn a_call_is_recorded_from_admission_to_the_hosts_end() {
     assert_eq!(state.end.unwrap().kind, OutcomeKind::HostEnded, "{}", bot.log());
 
     let part = bot.part(0);
-    let info: PartInfo = serde_json::from_slice(&std::fs::read(part.join("part.json")).unwrap()).unwrap();
-    let end: PartEnd = serde_json::from_slice(&std::fs::read(part.join("part-end.json")).unwrap()).unwrap();
+    let (info, end) = bot.span(0);
     assert_eq!(u64::from(end.segments), state.media.segments);
     let file = media::joined(&part);
     let pictures = media::pictures(&file);
     let sound = media::sound(&file);
-    let in_call = (state.left_at.unwrap() - state.admitted_at.unwrap()).num_milliseconds() as f64 / 1_000.0;
+    let (begins_late, lasted) = (secs(state.admitted_at.unwrap(), info.started_at), secs(info.started_at, end.ended_at));
+    assert!((-0.5..3.0).contains(&begins_late), "the recording begins {begins_late} s after the admission");
     let recorded = pictures.brightness.len() as f64 / f64::from(info.frames_per_second);
-    assert!((recorded - in_call).abs() < 1.0, "{recorded} s recorded of {in_call} s in the call");
+    assert!((recorded - lasted).abs() < 1.0, "{recorded} s recorded of {lasted} s");
+    let ends_early = secs(end.ended_at, state.left_at.unwrap());
+    assert!(ends_early < 8.0, "the recording ends {ends_early} s before the call is left"); // closing it, at its limit, and the browser
     assert!((sound.len() as f64 / 8_000.0 - recorded).abs() < 0.5, "sound and picture differ in length");
     let lag = media::audio_lag_ms(&pictures.flashes(), &media::beeps(&sound));
-    println!("audio lag {lag:.0} ms, {recorded:.2} s recorded of {in_call:.2} s, {} flashes", pictures.flashes().len());
+    println!("audio lag {lag:.0} ms, {recorded:.2} s recorded of {lasted:.2} s, {} flashes", pictures.flashes().len());
     // A flash waits for the next frame, up to 67 ms at 15 a second, which this reading cannot take off.
     assert!(lag.abs() <= 80.0, "sound is {lag} ms late");
 
@@ -85,7 +100,7 @@ async fn a_call_is_recorded_from_admission_to_the_hosts_end() {
     assert!(timeline.iter().any(|event| event.kind == SessionEventKind::PartStarted { part: 0 }));
     assert_eq!(bot.timeline(3).await.first().unwrap().seq, 4, "Last-Event-ID is not honoured");
     assert!(!bot.log().contains("Recorder Zoë"), "the log names somebody");
-    assert!(bot.descendants().is_empty(), "processes are left");
+    bot.leaves_no_process().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,12 +162,8 @@ async fn sigterm_in_the_call_leaves_it_and_closes_the_last_segment_within_ten_se
     println!("exited after {:?}", began.elapsed());
     assert_eq!(status.code(), Some(143), "{}", bot.log());
     assert_eq!(replica.seen("drained")["left"], true, "the leave button was not pressed");
-    let end: PartEnd = serde_json::from_slice(&std::fs::read(bot.part(0).join("part-end.json")).unwrap()).unwrap();
-    let recorded = media::pictures(&media::joined(&bot.part(0))).brightness.len();
-    let info: PartInfo = serde_json::from_slice(&std::fs::read(bot.part(0).join("part.json")).unwrap()).unwrap();
-    let lasted = (end.ended_at - info.started_at).num_milliseconds() as f64 / 1_000.0;
-    assert!((recorded as f64 / 15.0 - lasted).abs() < 1.0, "{recorded} frames of {lasted} s");
-    assert!(bot.descendants().is_empty(), "processes are left");
+    assert_whole(&bot);
+    bot.leaves_no_process().await;
     assert_eq!(std::fs::read_dir(bot.scratch()).unwrap().count(), 0, "private folders are left");
 }
 
@@ -162,7 +173,7 @@ async fn a_killed_bot_leaves_no_process_behind_and_its_closed_segments_stay() {
     let mut bot = in_call(&replica, "killed", 1_000).await;
     bot.satisfies("six segments", Duration::from_secs(40), |state| state.media.segments >= 6).await;
     bot.process.kill().unwrap();
-    bot::until("the end of every child", Duration::from_secs(15), async || bot.descendants().is_empty().then_some(())).await;
+    bot.leaves_no_process().await;
     assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 12 * 15);
     let stretch = std::fs::read(bot.part(0).join(bot_model::segment::quality_file(0))).expect("nothing says how it was");
     let figures = serde_json::from_slice::<bot_model::quality::Stretch>(&stretch).unwrap().figures;
@@ -210,7 +221,7 @@ async fn sigterm_is_obeyed_in_time_even_when_the_browser_hangs() {
     bot.terminate();
     assert_eq!(bot.exits(Duration::from_secs(10)).await.code(), Some(143));
     assert!(bot.part(0).join("part-end.json").exists());
-    bot::until("the end of every child", Duration::from_secs(10), async || bot.descendants().is_empty().then_some(())).await;
+    bot.leaves_no_process().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use bot_model::session::{PersonNow, SessionEventKind, SessionPhase};
 use bot_model::timeline::{Assembly, JournalOf, Timeline};
 use serde_json::{Value, json};
 
-use crate::bot::{Bot, until};
+use crate::bot::Bot;
 use crate::replica::Replica;
 use crate::{SOON, in_call_with};
 
@@ -102,7 +102,7 @@ async fn a_killed_bot_s_journal_ends_with_its_last_whole_line() {
     replica.crowd("journal", crowd(&[person("q1", "Ann Nym", "0")], &[]));
     bot.satisfies("Ann", SOON, |state| state.people.people == 1).await;
     bot.process.kill().unwrap();
-    until("the end of every child", SOON, async || bot.descendants().is_empty().then_some(())).await;
+    bot.leaves_no_process().await;
     let text = std::fs::read_to_string(bot.output.join(JOURNAL_FILE)).unwrap();
     assert!(text.ends_with('\n') && text.contains("Ann Nym") && !text.contains("\"ended\""), "{text}");
 }

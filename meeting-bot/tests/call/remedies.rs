@@ -167,7 +167,7 @@ async fn a_killed_display_is_a_typed_outcome_and_what_was_recorded_is_kept() {
     // Of these the manager makes a fresh bot that joins again.
     assert!(matches!(kind, OutcomeKind::BrowserCrashed | OutcomeKind::CaptureFailed), "{kind}");
     assert!(media::pictures(&media::joined(&bot.part(0))).brightness.len() >= 4 * 15);
-    assert!(bot.descendants().is_empty(), "processes are left");
+    bot.leaves_no_process().await;
 }
 
 /// Nothing mends what the call itself is like: it is told, and weighed.
