@@ -86,10 +86,11 @@ trap 'rm -f "$log" "$log.again"' EXIT
 several=$(($(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1))
 # These black-box suites have no browser and mostly wait.
 patient=(--test=it_kubernetes --test=it_kubernetes_stub)
-# Each test of these records a call in real time: as many at once as there are processors.
-calls=(--test=call --test=trouble)
-mapfile -t others < <(suites controller/tests/* manager/tests/* meeting-bot/tests/* crates/*/tests/* | grep -vxF -e "$(printf '%s\n' "${calls[@]}")")
-mapfile -t alone < <(suites tests/tests/* | grep -vxF -e "$(printf '%s\n' "${patient[@]}")")
+# Each test of these is in calls: as many at once as there are processors. (Those of `it_platforms` that record take the machine by themselves.)
+calls=(--test=call --test=trouble --test=it_platforms)
+without() { grep -vxF -e "$(printf '%s\n' "$@")"; }
+mapfile -t others < <(suites controller/tests/* manager/tests/* meeting-bot/tests/* crates/*/tests/* | without "${calls[@]}")
+mapfile -t alone < <(suites tests/tests/* | without "${patient[@]}" "${calls[@]}")
 integration=("${others[@]}" "${calls[@]}" "${patient[@]}" "${alone[@]}")
 echo "== unit, property and conformance suites (these wait more than they work: a third at once on two cores)"
 run "$several" --lib --bins "${others[@]}"

@@ -18,12 +18,12 @@ use super::meter::Meter;
 use crate::children::{ChildGroup, SpawnError};
 
 /// At its end a part is given so long to take in what was grabbed by then: a tenth of a second usually.
-const CATCH_UP: Duration = Duration::from_millis(3_000);
+const CATCH_UP: Duration = Duration::from_millis(2_500);
 const CATCH_UP_EVERY: Duration = Duration::from_millis(40);
 /// No sound for so long: nothing more will come. A machine at its limit has been seen to pause for two seconds.
 const STANDS_STILL: Duration = Duration::from_millis(2_500);
 /// ffmpeg closes a segment within a fraction of this.
-const QUIT: Duration = Duration::from_millis(3_000);
+const QUIT: Duration = Duration::from_millis(2_500);
 const TERMINATE: Duration = Duration::from_millis(1_000);
 /// Lines of ffmpeg's output kept for the debug log.
 const LAST_LINES: usize = 12;
