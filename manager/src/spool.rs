@@ -204,6 +204,12 @@ fn account(part: &mut Part, carried: &mut Carried, kind: RawKind, laid: &Laid) {
     }
 }
 
+/// True for what was carried out of the same file, whatever its bytes were.
+fn is_of_the_same_file(path: &str, name: &RawName) -> bool {
+    let other = RawName::parse(path);
+    other.is_some_and(|other| RawName { crc32c: name.crc32c, ..other } == *name)
+}
+
 /// Brings one file into the bucket, under the name that its bytes give it.
 async fn lay(
     objects: &Objects,
@@ -222,8 +228,13 @@ async fn lay(
     };
     let crc32c = crc32c::crc32c(&bytes);
     let name = RawName { attempt: *attempt, run: run.clone(), part, kind, crc32c };
-    if known.contains(&name.path()) {
+    if known.contains(&name.path()) || (bytes.is_empty() && known.iter().any(|path| is_of_the_same_file(path, &name))) {
         return Ok(Laid::Known);
+    }
+    if bytes.is_empty() {
+        // A machine that lost its power may keep the name and lose what was in it.
+        tracing::warn!(part, ?kind, "a closed file is empty");
+        return Ok(Laid::Unreadable);
     }
     let size = bytes.len() as u64;
     let is_json = matches!(kind, RawKind::Part | RawKind::Quality(_));

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use bot_model::capacity::OrganizationLimits;
 use bot_model::capacity::ledger::Refusal;
-use bot_store::protocol::{exhaustion, organizations};
+use bot_store::protocol::exhaustion;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -122,13 +122,7 @@ async fn organizations_of(api: &Api, picture: &Picture, who: &Who) -> Result<Vec
     names.retain(|name| who.principal.scope.admits(name));
     let mut found = Vec::new();
     for name in names.into_iter().take(MOST_ORGANIZATIONS) {
-        let own = match picture.limits.organizations.get(&name) {
-            Some(own) => own.clone(),
-            None => match organizations::read(api.store(), &name).await? {
-                Some((own, _)) => own,
-                None => picture.limits.of(&name),
-            },
-        };
+        let own = api.limits_of(picture, &name).await?;
         found.push(OrganizationUse {
             limits: LimitsView::from(&own),
             active: picture.ledger.active_of(&name),

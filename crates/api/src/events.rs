@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use crate::access::Viewer;
-use crate::feed::{FeedEvent, OVERLAP};
+use crate::feed::{FeedEvent, LATEST};
 use crate::input::Params;
 use crate::problem::{Kind, Problem};
 use crate::state::Api;
@@ -69,7 +69,8 @@ pub(crate) async fn listen(
     let last =
         headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default().to_owned()).filter(|id| !id.is_empty());
     let from = match &last {
-        Some(id) => Some(instant_of(id)? - OVERLAP),
+        // Where nothing happened for a week, that listener has missed nothing: its stream goes on as far back as one begins.
+        Some(id) => Some((instant_of(id)? - LATEST).max(now - FURTHEST_BACK)),
         None => filter.since,
     };
     if from.is_some_and(|from| now - from > FURTHEST_BACK) {

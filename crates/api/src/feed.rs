@@ -1,7 +1,8 @@
 //! The feed of all timelines: one look at the store for every listener of this replica, while there is one.
 //!
-//! An event is committed a moment after the instant that it names, by the clock of who wrote it. So every look goes back over
-//! [`OVERLAP`] and leaves out what it has told already: an event is told late, never lost.
+//! An event is committed a moment after the instant that it names, by the clock of who wrote it; where many bots are launched or settled
+//! in one pass, minutes after. So every look goes back over [`OVERLAP`], now and then over [`LATEST`], and leaves out what it has told
+//! already: an event is told late, never lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 /// How late an event may be committed, clocks' differences included.
-pub(crate) const OVERLAP: TimeDelta = TimeDelta::seconds(15);
+const OVERLAP: TimeDelta = TimeDelta::seconds(15);
+/// The same of what a controller writes in the longest pass that it makes (300 s), with a commit that is tried again (30 s).
+pub(crate) const LATEST: TimeDelta = TimeDelta::seconds(330);
+/// Looks of which one goes back that far: events are read for it, and each read is billed.
+const FAR_LOOKS: u64 = 20;
 /// Between looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Events that a slow listener may be behind; past it it is cut off, and resumes.
@@ -80,7 +85,7 @@ impl Feed {
         }
         let (sender, receiver) = broadcast::channel(BEHIND);
         *looking = Some(sender.clone());
-        let look = Look { store: Arc::clone(&self.store), told: HashMap::new(), from: clock::now() - OVERLAP };
+        let look = Look { store: Arc::clone(&self.store), told: HashMap::new(), looks: 0 };
         tokio::spawn(look.go_on(sender, Arc::clone(&self.looking), self.stop.clone()));
         receiver
     }
@@ -105,7 +110,7 @@ struct Look {
     store: Arc<dyn Store>,
     /// Told already, with the instants after which they cannot come again.
     told: HashMap<String, DateTime<Utc>>,
-    from: DateTime<Utc>,
+    looks: u64,
 }
 
 impl Look {
@@ -134,12 +139,18 @@ impl Look {
     }
 
     async fn tell(&mut self, sender: &broadcast::Sender<Arc<FeedEvent>>) -> Result<(), StoreError> {
-        let listing = Listing { from: Some(self.from), ..Listing::oldest(Listed::Events) };
+        let now = clock::now();
+        let (far, near) = (now - LATEST, now - OVERLAP);
+        let from = if self.looks.is_multiple_of(FAR_LOOKS) { far } else { near };
+        // What was committed before anybody listened is in the past that whoever resumes reads by himself.
+        let is_past = |event: &FeedEvent| self.looks == 0 && event.occurred_at < near;
+        let listing = Listing { from: Some(from), ..Listing::oldest(Listed::Events) };
         let mut cursor = None;
         loop {
             let page = self.store.list(&listing, cursor.as_deref(), PAGE).await?;
             for event in page.records.into_iter().filter_map(FeedEvent::of) {
-                if self.told.insert(format!("{}/{}", event.bot_id, event.id), event.occurred_at).is_none() {
+                let is_new = self.told.insert(format!("{}/{}", event.bot_id, event.id), event.occurred_at).is_none();
+                if is_new && !is_past(&event) {
                     let _ = sender.send(Arc::new(event));
                 }
             }
@@ -148,9 +159,9 @@ impl Look {
                 break;
             }
         }
-        self.from = self.from.max(clock::now() - OVERLAP);
-        let from = self.from;
-        self.told.retain(|_, at| *at >= from);
+        self.looks += 1;
+        // As far back as any later look goes.
+        self.told.retain(|_, at| *at >= far);
         Ok(())
     }
 }

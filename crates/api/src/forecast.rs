@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::Viewer;
 use crate::input::Params;
 use crate::problem::{Kind, Problem};
-use crate::queue::places;
+use crate::queue::{Picture, places};
 use crate::state::Api;
 
 /// Longest forecast, in hours.
@@ -75,14 +75,18 @@ pub(crate) struct BucketView {
     shortfall: u32,
 }
 
-/// Meetings and bots, as times.
+/// Meetings that have no bot yet, as times.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Scheduled {
     loads: Vec<Load>,
     meetings: usize,
     assumed: usize,
     is_partial: bool,
 }
+
+/// The meetings of a week may be thousands of documents, each billed, and a page that people keep open asks all the time: they are given
+/// out again for so many times as long as statistics are.
+const KEPT_TIMES: u32 = 6;
 
 /// Forecast the load
 ///
@@ -103,11 +107,12 @@ pub(crate) async fn read(
     let picture = api.picture().await?;
     let all = places(&api.settings);
     let places = match organizations.as_deref() {
-        Some([one]) => picture.limits.of(one).max_active_bots.map_or(all, |own| own.min(all)),
+        Some([one]) => api.limits_of(&picture, one).await?.max_active_bots.map_or(all, |own| own.min(all)),
         _ => all,
     };
-    let known = known(&api, organizations.as_deref(), hours).await?;
-    let buckets = forecast(picture.now, hours, &known.loads, Some(places));
+    let find = async { Ok(Arc::new(scheduled(&api, organizations.as_deref(), hours).await?)) };
+    let known = api.scheduled.get((&organizations, hours), api.settings.statistics_kept * KEPT_TIMES, find).await?;
+    let buckets = forecast(picture.now, hours, &loads(&picture, organizations.as_deref(), &known), Some(places));
     let stamp = |at: DateTime<Utc>| zone.stamp(at);
     Ok(Json(ForecastAnswer {
         places,
@@ -127,36 +132,31 @@ pub(crate) async fn read(
 
 /// The most by which the next 24 hours exceed the places.
 pub(crate) async fn shortfall(api: &Api) -> Result<u32, StoreError> {
-    let known = known(api, None, 24).await?;
-    let buckets = forecast(clock::now(), 24, &known.loads, Some(places(&api.settings)));
+    let loads = loads(&*api.picture().await?, None, &scheduled(api, None, 24).await?);
+    let buckets = forecast(clock::now(), 24, &loads, Some(places(&api.settings)));
     Ok(buckets.iter().map(|bucket| bucket.shortfall).max().unwrap_or_default())
 }
 
-async fn known(api: &Api, organizations: Option<&[String]>, hours: u32) -> Result<Known, StoreError> {
-    let picture = api.picture().await?;
+/// What runs, what waits and what is scheduled.
+fn loads(picture: &Picture, organizations: Option<&[String]>, scheduled: &Scheduled) -> Vec<Load> {
     let (now, history) = (picture.now, &picture.history);
     let is_asked = |organization: &str| organizations.is_none_or(|names| names.iter().any(|name| name == organization));
-    let mut known = Known::default();
-    for bot in picture.live.iter().filter(|bot| is_asked(&bot.facts.creator_organization_id)) {
+    let live = picture.live.iter().filter(|bot| is_asked(&bot.facts.creator_organization_id)).map(|bot| {
         let since = bot.facts.claim.claimed_at.unwrap_or(now);
-        known.loads.push(Load { from: since, to: history.expected_end(since, bot.facts.end_time, now) });
-    }
-    for entry in picture.entries.iter().filter(|entry| is_asked(&entry.organization)) {
-        // Wanted now, whenever it will be sent: that is what is lacking.
-        known.loads.push(Load { from: now, to: now + history.typical() + (entry.queue.estimated_start_at.unwrap_or(now) - now) });
-    }
-    scheduled(api, organizations, (now, hours), history, &mut known).await?;
-    Ok(known)
+        Load { from: since, to: history.expected_end(since, bot.facts.end_time, now) }
+    });
+    // Wanted now, whenever it will be sent: that is what is lacking.
+    let waiting = picture.entries.iter().filter(|entry| is_asked(&entry.organization)).map(|entry| {
+        let pause = entry.queue.estimated_start_at.unwrap_or(now) - now;
+        Load { from: now, to: now + history.typical() + pause }
+    });
+    live.chain(waiting).chain(scheduled.loads.iter().cloned()).collect()
 }
 
 /// Meetings that have no bot yet. Two documents for one occurrence are one bot.
-async fn scheduled(
-    api: &Api,
-    organizations: Option<&[String]>,
-    (now, hours): (DateTime<Utc>, u32),
-    history: &History,
-    known: &mut Known,
-) -> Result<(), StoreError> {
+async fn scheduled(api: &Api, organizations: Option<&[String]>, hours: u32) -> Result<Scheduled, StoreError> {
+    let (now, history) = (clock::now(), api.history().await?);
+    let mut known = Scheduled::default();
     let naming = api.store().naming();
     let lead = TimeDelta::from_std(api.settings.window.lead).unwrap_or_default();
     let mut listing = Listing::oldest(Listed::Meetings).with(ListField::Status, naming.meeting_status_values.clone());
@@ -169,7 +169,7 @@ async fn scheduled(
     let mut cursor = None;
     loop {
         let page = api.store().list(&listing, cursor.as_deref(), PAGE).await?;
-        bots.extend(page.records.iter().filter_map(|record| load_of(api, record, lead, history)));
+        bots.extend(page.records.iter().filter_map(|record| load_of(api, record, lead, &history)));
         cursor = page.next;
         known.is_partial = cursor.is_some() && bots.len() >= MOST_MEETINGS;
         if cursor.is_none() || known.is_partial {
@@ -178,8 +178,8 @@ async fn scheduled(
     }
     known.meetings = bots.len();
     known.assumed = bots.values().filter(|(_, is_assumed)| *is_assumed).count();
-    known.loads.extend(bots.into_values().map(|(load, _)| load));
-    Ok(())
+    known.loads = bots.into_values().map(|(load, _)| load).collect();
+    Ok(known)
 }
 
 fn load_of(api: &Api, record: &Record, lead: TimeDelta, history: &History) -> Option<(InstanceId, (Load, bool))> {

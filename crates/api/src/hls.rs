@@ -144,6 +144,10 @@ pub(crate) async fn segment(
 /// Where the segments lie, or why there are none.
 fn folder(bot: &BotInstance) -> Result<&ObjectPrefix, Problem> {
     let Facts { gcs_path, raw_deleted_at, .. } = &bot.facts;
+    // Before it is about to join, its path is but a wish: it may be another bot's, of another organization.
+    if !bot.may_be_recorded() {
+        return Err(Problem::new(Kind::NotFound, "nothing is recorded yet"));
+    }
     if raw_deleted_at.is_some() {
         return Err(Problem::new(
             Kind::NotFound,

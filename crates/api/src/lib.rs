@@ -18,6 +18,7 @@ mod forecast;
 mod guard;
 mod hls;
 mod input;
+mod kept;
 mod keyring;
 pub mod keys;
 mod links;

@@ -72,6 +72,8 @@ pub(crate) struct Picture {
     taken: Instant,
     pub(crate) now: DateTime<Utc>,
     pub(crate) entries: Vec<QueueEntry>,
+    /// All that were queued: those too that are not due yet, or asked to be cancelled, and so have no entry.
+    queued: BTreeSet<String>,
     pub(crate) places: Option<u32>,
     pub(crate) live: Vec<BotInstance>,
     pub(crate) ledger: Ledger,
@@ -190,6 +192,15 @@ impl Api {
         Ok(meetings)
     }
 
+    /// The limits of an organization, whether it has a bot in the picture or not.
+    pub(crate) async fn limits_of(&self, picture: &Picture, organization: &str) -> Result<OrganizationLimits, StoreError> {
+        if let Some(own) = picture.limits.organizations.get(organization) {
+            return Ok(own.clone());
+        }
+        let own = organizations::read(self.store(), organization).await?;
+        Ok(own.map_or_else(|| picture.limits.of(organization), |(own, _)| own))
+    }
+
     /// A picture with these in it, if there are any; of one that is too new to be in it, another is taken.
     async fn picture_of(&self, bots: &BTreeSet<String>) -> Result<Option<Arc<Picture>>, Problem> {
         if bots.is_empty() {
@@ -197,7 +208,7 @@ impl Api {
         }
         let asked_at = Instant::now();
         let picture = self.picture().await?;
-        let has_all = bots.iter().all(|bot| picture.place_of(bot).is_some());
+        let has_all = bots.iter().all(|bot| picture.queued.contains(bot));
         // Whoever asks meanwhile shares the one that is taken now.
         Ok(Some(if has_all { picture } else { self.picture_after(asked_at).await? }))
     }
@@ -206,6 +217,7 @@ impl Api {
 async fn take(api: &Api) -> Result<Picture, StoreError> {
     let (store, settings, now, taken) = (api.store(), &api.settings, clock::now(), Instant::now());
     let mut queued = queued(store).await?;
+    let all = queued.iter().map(|bot| bot.id.to_string()).collect();
     queued.retain(|bot| {
         let is_due = settings.window.due(bot.facts.start_time, bot.facts.end_time, now) != Due::Early;
         is_due && bot.facts.cancel_requested_at.is_none()
@@ -234,7 +246,7 @@ async fn take(api: &Api) -> Result<Picture, StoreError> {
     let estimates = starts(now, places, &holding, &waiting);
     let order = queued.iter().map(|bot| Order::of(bot, settings.window.lead, settings.ageing, now)).collect();
     let entries = entries(&queued, &estimates, (&ledger, &Limits { active: places, ..limits.clone() }), (settings, now));
-    Ok(Picture { taken, now, entries, places, live, ledger, history, limits, order, waiting, holding })
+    Ok(Picture { taken, now, entries, queued: all, places, live, ledger, history, limits, order, waiting, holding })
 }
 
 fn entries(
@@ -260,7 +272,8 @@ fn entries(
             waits_for: waits_for.map(Refusal::as_str),
             estimated_start_at: estimates.get(index).copied().flatten(),
             waiting_since: since,
-            times_out_at: limit.map(|limit| since + limit),
+            // A backend may have written any number: past the end of time it never does.
+            times_out_at: limit.and_then(|limit| since.checked_add_signed(limit)),
         };
         QueueEntry { bot_id: bot.id.to_string(), organization: organization.clone(), priority: facts.priority, queue }
     };

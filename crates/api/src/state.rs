@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Principal, Scope};
 use crate::feed::Feed;
+use crate::forecast::Scheduled;
 use crate::hls::Watched;
+use crate::kept::Kept;
 use crate::keys;
 use crate::links::LinkKey;
 use crate::logs::RunLogs;
@@ -27,7 +29,7 @@ use crate::oidc::{Oidc, OidcSettings};
 use crate::problem::{Kind, Problem};
 use crate::queue::Pictures;
 use crate::rate::{RateSettings, Rates};
-use crate::statistics::Counts;
+use crate::statistics::Statistics;
 
 /// A verified key counts for this long without another look: a revoked one works no longer than that.
 pub const KEY_FRESH: Duration = Duration::from_secs(5);
@@ -65,7 +67,7 @@ pub struct Settings {
     pub limits: Limits,
     /// What 100 of priority are worth in waiting; the engine's own.
     pub ageing: Duration,
-    /// For so long statistics that were counted are given out again.
+    /// For so long statistics that were counted, and meetings that were read for a forecast, are given out again.
     pub statistics_kept: Duration,
 }
 
@@ -79,7 +81,8 @@ pub struct Api {
     pub(crate) logs: Option<Arc<dyn RunLogs>>,
     pub(crate) link_key: LinkKey,
     pub(crate) pictures: Pictures,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Kept<Statistics>,
+    pub(crate) scheduled: Kept<Arc<Scheduled>>,
     pub(crate) oidc: Oidc,
     pub(crate) rates: Rates,
     objects: OnceCell<Objects>,
@@ -116,7 +119,8 @@ impl Api {
             logs,
             link_key,
             pictures: Pictures::default(),
-            counts: Counts::default(),
+            counts: Kept::default(),
+            scheduled: Kept::default(),
             oidc: Oidc::new(&settings.oidc, &settings.trust),
             rates: Rates::new(settings.rate),
             settings,

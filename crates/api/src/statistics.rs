@@ -1,8 +1,7 @@
 //! Counts: bots by phase, outcomes of a window, slots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +12,6 @@ use bot_store::listing::{ListField, Listed, Listing};
 use chrono::TimeDelta;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Viewer;
@@ -74,33 +72,18 @@ pub(crate) async fn statistics(
         return Err(Problem::new(Kind::BadParameter, format!("hours wants 1 to {MOST_HOURS}")));
     }
     let organizations = who.principal.organizations(filter.organization.as_deref())?;
-    // Held while they are counted: who asks meanwhile gets the same.
-    let mut kept = api.counts.0.lock().await;
-    kept.retain(|_, (at, _)| at.elapsed() < api.settings.statistics_kept);
-    let key = (organizations.clone(), hours);
-    if let Some((_, statistics)) = kept.get(&key) {
-        return Ok(Json(statistics.clone()));
-    }
-    let statistics = count_all(&api, organizations, hours).await?;
-    kept.insert(key, (Instant::now(), statistics.clone()));
-    Ok(Json(statistics))
+    // They are some fifty counts, and a page that people keep open asks for them all the time.
+    let count = count_all(&api, organizations.as_ref(), hours);
+    Ok(Json(api.counts.get((&organizations, hours), api.settings.statistics_kept, count).await?))
 }
 
-/// Statistics that were counted, by organizations and hours: they are some fifty counts, and a page that people keep open asks for
-/// them all the time.
-#[derive(Default)]
-pub(crate) struct Counts(Mutex<HashMap<Question, (Instant, Statistics)>>);
-
-/// Of which organizations, over how many hours.
-type Question = (Option<Vec<String>>, u32);
-
-async fn count_all(api: &Api, organizations: Option<Vec<String>>, hours: u32) -> Result<Statistics, Problem> {
+async fn count_all(api: &Api, organizations: Option<&Vec<String>>, hours: u32) -> Result<Statistics, Problem> {
     let since = clock::now() - TimeDelta::hours(i64::from(hours));
     let sees_all = organizations.is_none();
     let of = |field: ListField, value: &str, in_window: bool| {
         let mut listing = Listing::newest(Listed::Instances).with(field, vec![value.to_owned()]);
         listing.from = in_window.then_some(since);
-        match &organizations {
+        match organizations {
             Some(organizations) => listing.with(ListField::Organization, organizations.clone()),
             None => listing,
         }

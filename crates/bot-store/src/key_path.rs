@@ -16,7 +16,7 @@ pub(crate) fn key_of(path: &str) -> Option<DocumentKey> {
         ["audit_log", id] => Some(DocumentKey::Audit((*id).to_owned())),
         ["api_replays", id] => Some(DocumentKey::Replay((*id).to_owned())),
         ["capacity", name] => Some(DocumentKey::Capacity((*name).to_owned())),
-        ["organizations", id] => Some(DocumentKey::Organization((*id).to_owned())),
+        ["organization_limits", id] => Some(DocumentKey::Organization((*id).to_owned())),
         ["webhook_outbox", id] => Some(DocumentKey::Outbox((*id).to_owned())),
         ["webhook_endpoints", id] => Some(DocumentKey::Endpoint((*id).to_owned())),
         ["webhook_deliveries", id] => Some(DocumentKey::Delivery((*id).to_owned())),

@@ -32,7 +32,7 @@ pub enum DocumentKey {
     Replay(String),
     /// `capacity/{name}`: what all replicas count together ([`crate::protocol::capacity`]).
     Capacity(String),
-    /// `organizations/{id}`: an organization's own limits, by its name or, where that is no document's id, by a code of it.
+    /// `organization_limits/{id}`: an organization's own limits (`organizations` is the backend's, as in the original system), by its name or, where that is no document's id, by a code of it.
     Organization(String),
     /// `webhook_outbox/{id}`: an event that was not yet handed to the endpoints that want it; see [`crate::outbox`].
     Outbox(String),
@@ -58,7 +58,7 @@ impl DocumentKey {
             Self::Audit(id) => format!("audit_log/{id}"),
             Self::Replay(id) => format!("api_replays/{id}"),
             Self::Capacity(name) => format!("capacity/{name}"),
-            Self::Organization(id) => format!("organizations/{id}"),
+            Self::Organization(id) => format!("organization_limits/{id}"),
             Self::Outbox(id) => format!("webhook_outbox/{id}"),
             Self::Endpoint(id) => format!("webhook_endpoints/{id}"),
             Self::Delivery(id) => format!("webhook_deliveries/{id}"),

@@ -59,7 +59,7 @@ async fn what_was_committed_is_there_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_organization_that_was_written_before_there_was_a_list_of_them_is_in_it() {
+async fn an_organization_s_limits_that_were_written_elsewhere_before_there_was_a_list_of_them_are_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite");
     drop(SqliteStore::open(&path, Naming::default()).await.unwrap());
@@ -68,7 +68,9 @@ async fn an_organization_that_was_written_before_there_was_a_list_of_them_is_in_
     rusqlite::Connection::open(&path).unwrap().execute_batch(earlier).unwrap();
     let store = SqliteStore::open(&path, Naming::default()).await.unwrap();
     let listing = bot_store::listing::Listing::newest(bot_store::listing::Listed::Organizations);
-    assert_eq!(store.list(&listing, None, 5).await.unwrap().records.len(), 1);
+    let records = store.list(&listing, None, 5).await.unwrap().records;
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].key, bot_store::DocumentKey::Organization("acme".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

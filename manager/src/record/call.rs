@@ -200,7 +200,10 @@ impl Follower<'_, '_> {
         if self.admitted_at.is_none() {
             self.admitted_at = state.admitted_at;
         }
-        self.left_at = state.left_at.or(self.left_at);
+        // A further stay has not ended when the first one did.
+        if state.admitted_at.is_some() {
+            self.left_at = state.left_at;
+        }
         if state.has_greeted {
             self.has_greeted().await;
         }
@@ -234,6 +237,8 @@ impl Follower<'_, '_> {
         let restarted = self.boot_id.as_ref().is_some_and(|boot| *boot != state.boot_id);
         if restarted {
             self.rejoins += 1;
+            // Once: what keeps us from joining again, such as a store that is away, is no further restart.
+            self.boot_id = Some(state.boot_id.clone());
             self.note("sidecar_restarted", Step::Join).await;
         }
         if self.rejoins > MAX_REJOINS {

@@ -1,5 +1,6 @@
 //! `controller watch`: the API's events as they come, resumed after a break.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use crate::cli::say::say;
 const NOT_DONE: u8 = 3;
 /// Between two tries to come back.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Ids that are remembered: the events of minutes at a large site.
+const REMEMBERED: usize = 20_000;
 /// Tries in a row without an event or an answer.
 const TRIES: u32 = 15;
 
 pub(super) async fn watch(client: &Client, id: Option<&str>, as_json: bool) -> Result<ExitCode, CliError> {
-    let mut watch = Watch { client, id, as_json, seen: None, has_begun: false };
+    let mut watch = Watch { client, id, as_json, seen: None, said: BTreeSet::new(), has_begun: false };
     let mut failures = 0;
     loop {
         match watch.round().await {
@@ -43,8 +46,10 @@ struct Watch<'a> {
     client: &'a Client,
     id: Option<&'a str>,
     as_json: bool,
-    /// The last event that was said.
+    /// The latest event that was said: the stream goes on from there.
     seen: Option<String>,
+    /// The ids that were said lately. A resumed stream begins a little before, and an event may be told after later ones.
+    said: BTreeSet<String>,
     /// Something was answered: from then on a break is waited out.
     has_begun: bool,
 }
@@ -95,13 +100,17 @@ impl Watch<'_> {
         Ok(None)
     }
 
-    /// A resumed stream begins a little before: ids sort by time.
     fn say_if_new(&mut self, told: &Value) -> bool {
         let Some(id) = told["id"].as_str() else { return false };
-        let is_new = self.seen.as_deref().is_none_or(|seen| id > seen);
+        // Ids sort by time: before the oldest that is remembered everything was said.
+        let is_old = self.said.len() >= REMEMBERED && self.said.first().is_some_and(|oldest| id < oldest.as_str());
+        let is_new = !is_old && self.said.insert(id.to_owned());
         if is_new {
             say(told, self.as_json, self.id.is_none());
-            self.seen = Some(id.to_owned());
+            self.seen = self.seen.take().max(Some(id.to_owned()));
+        }
+        while self.said.len() > REMEMBERED {
+            self.said.pop_first();
         }
         is_new
     }

@@ -242,6 +242,30 @@ pub(crate) async fn known_meetings_are_forecast_against_the_places(url: String) 
         .await;
 }
 
+pub(crate) async fn an_organization_s_own_places_are_forecast_before_it_has_a_bot(url: String) {
+    let site = site(&url, 9).await;
+    let admin = site.key(Role::Admin, &["a"]).await;
+    let put = site.ask("PUT", "/v1/organizations/a/limits", &admin).header("if-match", "\"none\"");
+    assert_eq!(Site::send(put.json(&json!({"max_active_bots": 1}))).await.status, 200);
+    for number in 1..=2 {
+        let new = json!({"meeting_url": zoom(number), "start_time": at(7_200), "end_time": at(9_000)});
+        assert_eq!(site.post("/v1/meetings", &admin, new).await.status, 201);
+    }
+    let found = site.get("/v1/forecast?organization=a", &admin).await.body;
+    assert_eq!((&found["places"], &found["shortfall"]), (&json!(1), &json!(1)), "{found}");
+}
+
+/// JavaScript's largest number, for "never".
+pub(crate) async fn a_bot_that_waits_for_ever_is_in_the_queue(url: String) {
+    let site = site(&url, 1).await;
+    let key = site.key(Role::Viewer, &["a"]).await;
+    let mut value = crate::site::bot("a", "queued", &at(-5));
+    value["queue_timeout_seconds"] = json!(9_007_199_254_740_991_u64);
+    site.put(instance("patient"), value).await;
+    let queue = site.get("/v1/queue", &key).await;
+    assert_eq!((queue.status, &queue.body["entries"][0]["times_out_at"]), (200, &json!(null)), "{queue:?}");
+}
+
 pub(crate) async fn the_forecast_of_one_replica_serves_the_others(url: String) {
     let site = site(&url, 2).await;
     let key = site.key(Role::Operator, &["a"]).await;

@@ -78,8 +78,32 @@ pub(crate) async fn a_stream_tells_what_happens_and_resumes_without_a_gap(url: S
     for wrong in ["?since=2020-01-01T00:00:00Z", "?since=x", "?nonsense=1"] {
         assert_eq!(site.get(&format!("/v1/events{wrong}"), &key).await.problem(), "bad-parameter", "{wrong}");
     }
+    // Where nothing happened for longer than a stream goes back, its listener has missed nothing.
+    let quiet = format!("2020-01-01T00:00:00.000Z-{}", id.split_once("Z-").unwrap().1);
+    assert_eq!(Listening::open(&site, &key, "", Some(&quiet)).await.next().await.2["bot_id"], first.as_str());
     let garbled = Site::send(site.ask("GET", "/v1/events", &key).header("last-event-id", "7")).await;
     assert_eq!(garbled.problem(), "bad-parameter");
+}
+
+/// A controller stamps what it writes with the beginning of its pass, which may last minutes.
+pub(crate) async fn what_is_written_minutes_late_is_told_all_the_same(url: String) {
+    let site = Site::new(&url).await;
+    let key = site.key(Role::Operator, &["a"]).await;
+    let before = queue(&site, &key, 1).await;
+    let mut early = Listening::open(&site, &key, &format!("?since={}", crate::site::at(-600)), None).await;
+    let (last, _, _) = early.next().await;
+    let late = queue(&site, &key, 2).await;
+    let bot = bot_model::ids::InstanceId::parse(&late).unwrap();
+    let at = crate::site::at(-240);
+    let line = json!({"occurred_at": at, "phase": "claimed", "event": "claimed", "actor": "c", "attempt": 1, "detail": "",
+        "creator_organization_id": "a"});
+    assert_eq!(early.next().await.2["bot_id"], late.as_str());
+    site.put(bot_store::DocumentKey::Event(bot, format!("{at}-0")), line).await;
+    let (_, event, data) = early.next().await;
+    assert_eq!((event.as_str(), data["bot_id"].as_str()), ("claimed", Some(late.as_str())), "to who was there");
+    let mut resumed = Listening::open(&site, &key, "", Some(&last)).await;
+    let told = [resumed.next().await, resumed.next().await].map(|(_, event, data)| (event, data["bot_id"].clone()));
+    assert_eq!(told, [("claimed".into(), json!(late)), ("queued".into(), json!(late))], "to who comes back; {before} is known");
 }
 
 pub(crate) async fn a_stream_is_confined_to_its_organization(url: String) {

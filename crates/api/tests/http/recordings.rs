@@ -34,6 +34,21 @@ pub(crate) async fn the_live_picture_is_there_while_the_bot_waits_or_records(url
     }
 }
 
+/// Anybody may ask for any path: only a bot that is about to join has it for itself.
+pub(crate) async fn a_path_that_is_but_a_wish_opens_nobody_s_recording(url: String) {
+    let site = Site::new(&url).await;
+    let key = site.key(Role::Viewer, &["a"]).await;
+    site.file("theirs/raw/a1-r/p0/000000-00000000.m4s", b"");
+    for (id, joining, status) in [("asks", 0, 404), ("joins", 1, 200)] {
+        let mut value = bot("a", "launched", &at(0));
+        value["gcs_path"] = json!("theirs");
+        value["joining_attempt"] = json!(joining);
+        site.put(instance(id), value).await;
+        let answer = site.ask("GET", &format!("/v1/bots/{id}/hls/a1-r_p0_000000-00000000.m4s"), &key).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{id}");
+    }
+}
+
 pub(crate) async fn a_link_opens_its_file_without_a_key_until_it_expires(url: String) {
     let site = Site::new(&url).await;
     let (own, other) = (site.key(Role::Viewer, &["a"]).await, site.key(Role::Viewer, &["b"]).await);

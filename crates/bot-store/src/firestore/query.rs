@@ -73,7 +73,7 @@ pub(super) fn listing(naming: &Naming, listing: &Listing) -> Question {
                 Listed::Endpoints => ("webhook_endpoints", false),
                 Listed::Deliveries => ("webhook_deliveries", false),
                 Listed::Pending => ("webhook_pending", false),
-                Listed::Organizations => ("organizations", false),
+                Listed::Organizations => ("organization_limits", false),
                 Listed::Instances | Listed::Meetings => ("bot_instances", false),
             };
             (String::new(), CollectionSelector { collection_id: id.into(), all_descendants })

@@ -76,8 +76,13 @@ fn add_instants(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     place(transaction, "TRUE")
 }
 
-/// Organizations came into the lists later than their documents; an older program may still write one without its place.
+/// Organizations' limits came into the lists later than their documents, and into a collection of their own after that; an older program
+/// may still write one without its place.
 fn place_organizations(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let moved = "UPDATE OR REPLACE documents SET path = 'organization_limits/' || substr(path, length('organizations/') + 1),
+            parent = 'organization_limits', collection_id = 'organization_limits'
+        WHERE kind = 'organization' AND parent = 'organizations';";
+    transaction.execute_batch(moved).map_err(|error| from_sqlite("open", &error))?;
     place(transaction, "kind = 'organization' AND listed_at IS NULL")
 }
 

@@ -54,7 +54,9 @@ impl Follower<'_, '_> {
     }
 
     async fn leave(&mut self, reason: OutcomeKind) {
-        self.leaving = Some((reason, Instant::now()));
+        // From the first time on: a fenced run is told so with every renewal, and its bot's time to leave must end.
+        let asked_at = self.leaving.map_or_else(Instant::now, |(_, asked_at)| asked_at);
+        self.leaving = Some((reason, asked_at));
         if let Err(error) = self.sidecar.leave(reason).await {
             tracing::warn!(%error, "the meeting-bot did not hear the request to leave");
         }
