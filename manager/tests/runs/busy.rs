@@ -85,6 +85,47 @@ async fn a_bot_that_does_not_leave_when_asked_costs_neither_the_run_nor_the_reco
     assert_eq!(ended.unwrap().unwrap(), ExitCode::FinalizeNeeded);
 }
 
+/// A fenced run hears of it with every renewal that it tries.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_does_not_leave_ends_a_fenced_run_all_the_same() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    sidecar.stays();
+    let mut config = bench.config("r1").await;
+    config.sidecar_url = sidecar.url.clone();
+    config.timings = bot_model::lease::LeaseTimings::from_ttl(Duration::from_secs(3));
+    // Longer than from one renewal to the next, each of which is refused.
+    config.patience.leaving = Duration::from_secs(3);
+    let store = std::sync::Arc::clone(&bench.store);
+    let run = tokio::spawn(async move { record(&config, store.as_ref(), never()).await });
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    until("the recording", async || bench.instance().await.instance.phase.is_running()).await;
+    bench.relaunch().await;
+    let ended = tokio::time::timeout(LIMIT, run).await.expect("it is followed for ever");
+    assert_eq!(ended.unwrap().unwrap(), ExitCode::Fenced);
+}
+
+/// More looks at it than it may restart, before it can take the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_restarts_once_and_is_long_in_coming_has_restarted_once() {
+    let bench = Bench::new().await;
+    let sidecar = Sidecar::start(bench.folder.path()).await;
+    let mut manager = Manager::start(&bench, "record", "r1", &[sidecar.variable()]).await;
+    sidecar.is_started().await;
+    sidecar.enter(SessionPhase::Recording);
+    until("the recording", async || bench.instance().await.instance.phase == Phase::Recording).await;
+    sidecar.is_busy(true);
+    sidecar.restarts();
+    sidecar.is_looked_at_times(9).await;
+    sidecar.is_busy(false);
+    until("the session again", async || sidecar.starts() == 2).await;
+    sidecar.enter(SessionPhase::Recording);
+    sidecar.end(OutcomeKind::HostEnded);
+    assert_eq!(manager.ended().await, Some(0), "{}", manager.told());
+    assert_eq!(bench.instance().await.instance.facts.outcome.unwrap().kind, OutcomeKind::HostEnded);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_that_keeps_none_of_its_limits_is_made_to_leave_and_the_recording_is_kept() {
     let bench = Bench::new().await;

@@ -100,6 +100,13 @@ impl Sidecar {
         self.lock().picture = picture;
     }
 
+    /// Comes back as a fresh process that knows of no session.
+    pub(crate) fn restarts(&self) {
+        let mut script = self.lock();
+        script.session = None;
+        script.state = SessionState::idle("boot-2".into(), Utc::now());
+    }
+
     /// The session that was asked for last.
     pub(crate) fn session(&self) -> StartSession {
         self.lock().session.clone().unwrap()
@@ -138,6 +145,12 @@ impl Sidecar {
 
     pub(crate) async fn is_polled(&self) {
         until("a poll", async || self.lock().polls > 0).await;
+    }
+
+    /// Is asked for its state so many times more.
+    pub(crate) async fn is_looked_at_times(&self, times: u32) {
+        let before = self.lock().polls;
+        until("looks at it", async || self.lock().polls >= before + times).await;
     }
 
     pub(crate) async fn end_was_seen(&self) {
