@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bot_model::fragments::is_cut_short;
 use bot_model::object_prefix::ObjectPrefix;
 use bot_model::segment::{
     INIT_FILE, PART_INFO_FILE, RawKind, RawName, parse_part_folder, part_folder, quality_file, segment_file,
@@ -53,7 +54,7 @@ pub struct Carried {
     pub segments: u64,
     /// Bytes of segments.
     pub bytes: u64,
-    /// Segments of this disk that are in the bucket, whoever brought them there.
+    /// Segments of this disk that are in the bucket, whoever brought them there, and those that are spoiled: nothing more is to be had.
     pub saved: u64,
 }
 
@@ -102,6 +103,8 @@ enum Laid {
     Written(u64),
     /// It was there before this spool began.
     Known,
+    /// It is not whole and never will be: passed over, which costs its own time alone.
+    Spoiled,
     /// The disk did not give it: looked at again later.
     Unreadable,
 }
@@ -228,13 +231,14 @@ async fn lay(
     };
     let crc32c = crc32c::crc32c(&bytes);
     let name = RawName { attempt: *attempt, run: run.clone(), part, kind, crc32c };
-    if known.contains(&name.path()) || (bytes.is_empty() && known.iter().any(|path| is_of_the_same_file(path, &name))) {
+    let is_spoiled = bytes.is_empty() || (matches!(kind, RawKind::Segment(_)) && is_cut_short(&bytes));
+    if known.contains(&name.path()) || (is_spoiled && known.iter().any(|path| is_of_the_same_file(path, &name))) {
         return Ok(Laid::Known);
     }
-    if bytes.is_empty() {
-        // A machine that lost its power may keep the name and lose what was in it.
-        tracing::warn!(part, ?kind, "a closed file is empty");
-        return Ok(Laid::Unreadable);
+    if is_spoiled {
+        tracing::warn!(part, ?kind, "a closed file is empty or cut short: its disk was full, or the machine lost its power");
+        let is_head = matches!(kind, RawKind::Part | RawKind::Init);
+        return Ok(if is_head { Laid::Unreadable } else { Laid::Spoiled });
     }
     let size = bytes.len() as u64;
     let is_json = matches!(kind, RawKind::Part | RawKind::Quality(_));
@@ -325,6 +329,31 @@ mod tests {
         write(&part, "init.mp4", b"init");
         write(&part, "seg-000000.m4s", b"closed");
         assert_eq!(carried(bucket.path(), disk.path()).await.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_spoiled_segment_is_passed_over_and_never_takes_the_place_of_a_whole_one() {
+        let (bucket, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let part = disk.path().join("p000");
+        let cut_short = [&12_u32.to_be_bytes()[..], b"styp....", &99_u32.to_be_bytes(), b"mdat..."].concat();
+        for (name, bytes) in [("part.json", &b"{}"[..]), ("init.mp4", b"init")] {
+            write(&part, name, bytes);
+        }
+        for (seq, bytes) in [(0, &b"first"[..]), (1, &cut_short), (2, b""), (3, b"last")] {
+            write(&part, &segment_file(seq), bytes);
+        }
+        let names = carried(bucket.path(), disk.path()).await;
+        let has = |seq: u32| names.iter().any(|name| name.contains(&format!("/{seq:06}-")));
+        assert_eq!([0, 1, 2, 3].map(has), [true, false, false, true], "{names:?}");
+        // The power goes, and with it what was in a segment that is in the bucket.
+        write(&part, &segment_file(0), b"");
+        let known: HashSet<String> = names.iter().cloned().collect();
+        let (finish, finished) = watch::channel(true);
+        let carried = spool(bucket.path(), disk.path()).await.knowing(known).run(finished).await;
+        drop(finish);
+        assert_eq!((carried.segments, carried.saved), (0, 4));
+        let objects = Objects::open(&format!("file://{}", bucket.path().display())).await.unwrap();
+        assert_eq!(objects.list("x/raw/").await.unwrap(), names);
     }
 
     #[tokio::test]

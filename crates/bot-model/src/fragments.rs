@@ -148,16 +148,31 @@ fn children<'a>(body: &'a [u8], wanted: &'static [u8; 4]) -> impl Iterator<Item 
 /// The boxes that lie one after the other, up to the first that makes no sense.
 fn boxes(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
-        let kind: &[u8; 4] = rest.get(4..8)?.try_into().ok()?;
-        let (head, size) = match number(rest, 0)? {
-            0 => (8, rest.len()),
-            1 => (16, usize::try_from(wide_number(rest, 8)?).ok()?),
-            size => (8, size as usize),
-        };
-        let body = rest.get(head..size)?;
-        rest = rest.get(size..)?;
+        let (kind, body, after) = first_box(rest)?;
+        rest = after;
         Some((kind, body))
     })
+}
+
+/// A box's kind, its body, and what comes after it.
+fn first_box(bytes: &[u8]) -> Option<(&[u8; 4], &[u8], &[u8])> {
+    let kind: &[u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+    let (head, size) = match number(bytes, 0)? {
+        0 => (8, bytes.len()),
+        1 => (16, usize::try_from(wide_number(bytes, 8)?).ok()?),
+        size => (8, size as usize),
+    };
+    Some((kind, bytes.get(head..size)?, bytes.get(size..)?))
+}
+
+/// True for a segment of our own making (it begins with `styp`) that ends within a box. On a full disk ffmpeg closes such segments, and empty
+/// ones after them, under their final names, and goes on (5.1, measured). One of them in a file makes its remux end too early.
+pub fn is_cut_short(segment: &[u8]) -> bool {
+    let Some((b"styp", _, mut rest)) = first_box(segment) else { return false };
+    while let Some((_, _, after)) = first_box(rest) {
+        rest = after;
+    }
+    !rest.is_empty()
 }
 
 #[cfg(test)]
@@ -175,5 +190,20 @@ mod tests {
             fragments.read(&bytes);
         }
         assert_eq!((fragments.secs(), fragments.sound_secs()), (None, 0.0));
+    }
+
+    #[test]
+    fn a_segment_is_cut_short_wherever_it_ends_within_a_box() {
+        let whole: Vec<u8> = [(b"styp", 4), (b"moof", 12), (b"mdat", 20)]
+            .into_iter()
+            .flat_map(|(kind, body): (&[u8; 4], u32)| [&(body + 8).to_be_bytes(), &kind[..], &vec![7; body as usize]].concat())
+            .collect();
+        assert!(!is_cut_short(&whole));
+        for length in 13..whole.len() {
+            assert_eq!(is_cut_short(&whole[..length]), length != 32, "{length}");
+        }
+        for foreign in [&b""[..], b"any bytes", &whole[12..40]] {
+            assert!(!is_cut_short(foreign), "a segment of another make is a run of bytes");
+        }
     }
 }

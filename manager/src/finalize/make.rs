@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bot_model::document::{FrozenList, FrozenPart};
-use bot_model::fragments::Fragments;
+use bot_model::fragments::{Fragments, is_cut_short};
 use bot_model::object_prefix::{ObjectName, ObjectPrefix};
 use bot_model::quality::Stretch;
 use bot_model::segment::{PartInfo, RawKind, RawName, part_folder};
@@ -99,6 +99,10 @@ async fn make_part(
             RawKind::Part => info = serde_json::from_slice::<PartInfo>(&bytes?).ok(),
             RawKind::Init | RawKind::Segment(_) => {
                 let bytes = bytes?;
+                if matches!(kind, RawKind::Segment(_)) && is_cut_short(&bytes) {
+                    tracing::warn!(part = frozen.part, ?kind, "a segment is cut short and is left out");
+                    continue;
+                }
                 if kind == RawKind::Init {
                     container = Container::of(&bytes);
                 }

@@ -72,9 +72,12 @@ async fn parts_that_no_file_can_be_made_of_cost_themselves_alone() {
     let damaged = names.iter().find(|name| name.contains("/p4/000001-")).unwrap_or_else(|| panic!("{names:?}"));
     std::fs::write(bench.folder.path().join("bucket").join(bench.prefix.raw_folder()).join(damaged), b"not what it was").unwrap();
     let made = salvage(&objects, &bench.prefix, &bench.folder.path().join("salvaged")).await.unwrap();
-    assert_eq!(made.left_out, ["a1-r1/p3", damaged.as_str(), "a1-r1/p1", "a1-r1/p2"]);
+    assert_eq!(made.left_out, [damaged.as_str(), "a1-r1/p1", "a1-r1/p2"]);
     let (frames, complaints) = decoded(&made.files[0]);
-    assert_eq!((frames, complaints.as_str()), (PART_FRAMES + PART_FRAMES * 2 / 3, ""));
+    // Parts 0, 3 and 4; of the latter two a segment each is missing.
+    assert_eq!(frames, PART_FRAMES + 2 * (PART_FRAMES * 2 / 3));
+    // Where parts of odd lengths meet, two frames may fall into one tick of the decoder's even clock.
+    assert!(complaints.lines().all(|line| line.contains("non monotonically increasing dts")), "{complaints}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
