@@ -8,9 +8,12 @@ use crate::problem::Problem;
 
 /// Answers to questions about organizations (`None` for all) and a number of hours. Whoever asks the same meanwhile waits for the answer
 /// that is being found. Of the same organizations one question is answered at a time: those of one tenant hold up no other.
-pub(crate) struct Kept<A>(Mutex<HashMap<Organizations, Arc<tokio::sync::Mutex<HashMap<u32, (Instant, A)>>>>>);
+pub(crate) struct Kept<A>(Mutex<HashMap<Organizations, Answers<A>>>);
 
 type Organizations = Option<Vec<String>>;
+
+/// Of some organizations, by the hours that were asked for, with when each was found.
+type Answers<A> = Arc<tokio::sync::Mutex<HashMap<u32, (Instant, A)>>>;
 
 impl<A> Default for Kept<A> {
     fn default() -> Self {
@@ -38,7 +41,7 @@ impl<A: Clone> Kept<A> {
     }
 
     /// The answers to these organizations' questions; of others, what nobody has asked for since all of it was forgotten is let go.
-    fn of(&self, organizations: &Organizations) -> Arc<tokio::sync::Mutex<HashMap<u32, (Instant, A)>>> {
+    fn of(&self, organizations: &Organizations) -> Answers<A> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST {
             all.retain(|_, answers| Arc::strong_count(answers) > 1);
