@@ -44,7 +44,7 @@ impl Call {
         record(&folder.path().join("template"));
         let call = Self::serving(folder, store, beside).await;
         let value = json!({"meeting_url": "https://zoom.us/j/123456789", "status": "processing", "phase": "recording", "platform": "zoom",
-            "gcs_path": PREFIX, "attempt": 1});
+            "gcs_path": PREFIX, "attempt": 1, "joining_attempt": 1});
         let write = Write::create(key(), value.as_object().unwrap().clone());
         assert!(call.store.commit(vec![write]).await.unwrap().is_applied());
         call
