@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::problem::Problem;
 
+/// Tenants whose answers are kept at the same time.
+const MOST: usize = 1_000;
+
 /// Answers to questions about organizations (`None` for all) and a number of hours. Whoever asks the same meanwhile waits for the answer
 /// that is being found. Of the same organizations one question is answered at a time: those of one tenant hold up no other.
 pub(crate) struct Kept<A>(Mutex<HashMap<Organizations, Answers<A>>>);
@@ -40,7 +43,7 @@ impl<A: Clone> Kept<A> {
         Ok(answer)
     }
 
-    /// The answers to these organizations' questions; of others, what nobody has asked for since all of it was forgotten is let go.
+    /// The answers to these organizations' questions. Where there are too many, those of others that nobody is waiting for are let go.
     fn of(&self, organizations: &Organizations) -> Answers<A> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST {
@@ -49,9 +52,6 @@ impl<A: Clone> Kept<A> {
         Arc::clone(all.entry(organizations.clone()).or_default())
     }
 }
-
-/// Tenants whose answers are kept before those that nobody is asking for are forgotten.
-const MOST: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

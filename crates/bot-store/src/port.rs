@@ -32,7 +32,8 @@ pub enum DocumentKey {
     Replay(String),
     /// `capacity/{name}`: what all replicas count together ([`crate::protocol::capacity`]).
     Capacity(String),
-    /// `organization_limits/{id}`: an organization's own limits (`organizations` is the backend's, as in the original system), by its name or, where that is no document's id, by a code of it.
+    /// `organization_limits/{id}`: an organization's own limits (`organizations` is the backend's, as in the original
+    /// system), by its name or, where that is no document's id, by a code of it.
     Organization(String),
     /// `webhook_outbox/{id}`: an event that was not yet handed to the endpoints that want it; see [`crate::outbox`].
     Outbox(String),

@@ -161,9 +161,10 @@ impl Part {
         self.write_end(ended_at)
     }
 
-    /// Waits for what was grabbed by now to be in the file. Upon `q` ffmpeg throws away what its queues hold: seconds of the call where
-    /// the machine is at its limit (3.5 of 12 seen with four browsers on 1.2 processors). The sound says how far ffmpeg is: its time is told
-    /// with each packet, and ffmpeg takes picture and sound in by their order (measured: no frame is taken in while no sound comes).
+    /// Waits for what was grabbed by now to be in the file. Upon `q` ffmpeg throws away what its queues hold: nothing on a machine with
+    /// room, and 3.6 s of 9 where ffmpeg was starved for six of them (measured; of these a wait of 2.5 s saved one). The sound says how far
+    /// ffmpeg is: its time is told with each packet, and ffmpeg takes picture and sound in by their order (measured: no frame is taken in
+    /// while no sound comes).
     async fn catch_up(&mut self) {
         let until = self.began.elapsed();
         while self.began.elapsed() < until + CATCH_UP && self.process.has_ended().is_none() {

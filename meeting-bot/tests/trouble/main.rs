@@ -54,8 +54,10 @@ fn kept(bot: &Bot, state: SessionState) -> OutcomeKind {
     let mut kept = 0;
     // A machine at its limit has had a second part made.
     for part in (0..=state.media.part.unwrap()).map(|number| bot.part(number)) {
-        let segments = (0..).map(|seq| part.join(bot_model::segment::segment_file(seq))).take_while(|path| path.exists());
-        for file in segments.chain([part.join(bot_model::segment::INIT_FILE)]) {
+        let segment = |seq| part.join(bot_model::segment::segment_file(seq));
+        // One that had just begun has neither.
+        let init = segment(0).exists().then(|| part.join(bot_model::segment::INIT_FILE));
+        for file in (0..).map(segment).take_while(|path| path.exists()).chain(init) {
             assert!(std::fs::metadata(&file).unwrap().len() > 0, "{} is empty", file.display());
             kept += 1;
         }
